@@ -1,0 +1,1 @@
+"""emoray: an emotional music synthesiser on Ray."""

@@ -1,0 +1,93 @@
+"""Answer: items in, as many results out, in order; a bad item is a failed result and harms no neighbour.
+
+The readers and the composer arrive as arguments: a worker builds its own once, a test passes fakes.
+``request_or_failure`` and ``answered`` are the two halves around the network, so that a server can run
+its stages in processes of their own and still give the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from emoray.config import Request
+from emoray.emotion import Evidence
+from emoray.errors import EmorayError
+from emoray.items import Item, Result, request_of
+from emoray.notes import Notes
+from emoray.writers.midi import midi_bytes
+
+ReadFaces = Callable[[Sequence[bytes]], list[Evidence]]
+ReadSeed = Callable[[Item], Notes]
+Compose = Callable[[Sequence[Request]], list[Notes]]
+
+
+def answer_items(
+    items: Sequence[Item], *, read_faces: ReadFaces, read_seed: ReadSeed, compose: Compose, guidance: str
+) -> list[Result]:
+    """Answer items together: faces in one batch, seeds one by one, notes in one batch."""
+    evidence = evidence_of(items, read_faces)
+    asked = [
+        request_or_failure(item, seed_or_error(item, read_seed), seen, guidance=guidance)
+        for item, seen in zip(items, evidence, strict=True)
+    ]
+    composed = iter(compose([request for request in asked if isinstance(request, Request)]))
+    return [
+        request if isinstance(request, Result) else answered(item, request, next(composed), seen)
+        for item, request, seen in zip(items, asked, evidence, strict=True)
+    ]
+
+
+def evidence_of(items: Sequence[Item], read_faces: ReadFaces) -> list[Evidence | None]:
+    """What each picture says; None for an item without one."""
+    seen = iter(read_faces([item.picture for item in items if item.picture is not None]))
+    return [None if item.picture is None else next(seen) for item in items]
+
+
+def seed_or_error(item: Item, read_seed: ReadSeed) -> Notes | EmorayError:
+    """The seed's notes, or why there are none."""
+    try:
+        return read_seed(item)
+    except EmorayError as err:
+        return err
+
+
+def request_or_failure(
+    item: Item, seed: Notes | EmorayError, evidence: Evidence | None, *, guidance: str
+) -> Request | Result:
+    """What to compose for an item, or its failed result."""
+    try:
+        if isinstance(seed, EmorayError):
+            raise seed
+        return request_of(item, seed, evidence, guidance=guidance)
+    except EmorayError as err:
+        return failed(item, err, evidence)
+
+
+def failed(item: Item, error: Exception, evidence: Evidence | None = None) -> Result:
+    """The result of an item that could not be answered: its reason, and what was seen until then."""
+    return _with_evidence(Result(id=item.id, status="failed", error=str(error)), evidence)
+
+
+def answered(item: Item, request: Request, composed: Notes, evidence: Evidence | None) -> Result:
+    """The result of an item: its MIDI begins with the seed's notes unless it asked to leave them out."""
+    music = composed if item.without_seed else np.concatenate([request.seed, composed])
+    result = Result(
+        id=item.id,
+        status="ok",
+        label=(request.valence > 0) - (request.valence < 0),
+        valence=request.valence,
+        seed_notes=0 if item.without_seed else len(request.seed),
+        notes=len(composed),
+        midi=midi_bytes(music),
+    )
+    return _with_evidence(result, evidence)
+
+
+def _with_evidence(result: Result, evidence: Evidence | None) -> Result:
+    if evidence is None:
+        return result
+    seen = replace(result, faces=evidence.faces, image_status=evidence.status, backend=evidence.backend or None)
+    return seen if evidence.valence is None else replace(seen, valence=evidence.valence)

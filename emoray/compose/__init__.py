@@ -1,0 +1,1 @@
+"""Compose: a network, a seed and an emotion to new notes."""

@@ -1,0 +1,1 @@
+"""Dataset: notes to rows, features, clusters and windows."""

@@ -1,0 +1,1 @@
+"""Demo: the embedded corpus, its seeds and its manifest."""

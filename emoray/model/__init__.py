@@ -1,0 +1,1 @@
+"""Model: windows to a trained network and its checkpoint."""

@@ -1,0 +1,1 @@
+"""Readers: files from outside to notes, evidence and requests."""

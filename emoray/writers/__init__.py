@@ -1,0 +1,1 @@
+"""Writers: notes to files that people open."""
