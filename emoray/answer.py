@@ -89,5 +89,7 @@ def answered(item: Item, request: Request, composed: Notes, evidence: Evidence |
 def _with_evidence(result: Result, evidence: Evidence | None) -> Result:
     if evidence is None:
         return result
-    seen = replace(result, faces=evidence.faces, image_status=evidence.status, backend=evidence.backend or None)
+    seen = replace(
+        result, faces=evidence.faces, image_status=evidence.status, backend=evidence.backend or None
+    )
     return seen if evidence.valence is None else replace(seen, valence=evidence.valence)

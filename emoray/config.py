@@ -30,7 +30,9 @@ def from_fields(kind: type[Settings], fields: dict[str, Any], *, subject: object
     """
     names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(fields.keys() - names):
-        raise ConfigError(subject, f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(names))}")
+        raise ConfigError(
+            subject, f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(names))}"
+        )
     return kind(**fields)
 
 
@@ -120,7 +122,9 @@ class Request:
         if not len(self.seed):
             raise RequestError("seed", "holds no notes; give music with at least one note")
         if self.guidance not in GUIDANCE_MODES:
-            raise RequestError("guidance", f"{self.guidance!r} is unknown; choose {', '.join(GUIDANCE_MODES)}")
+            raise RequestError(
+                "guidance", f"{self.guidance!r} is unknown; choose {', '.join(GUIDANCE_MODES)}"
+            )
         ranges = {
             "valence": (self.valence, -1, 1),
             "notes": (self.notes, 1, MOST_NOTES),
