@@ -1,0 +1,61 @@
+"""Ray for the tests: one local cluster for the whole run, started by the first test that asks for it.
+
+A test that needs it carries ``pytestmark = pytest.mark.ray`` and takes the fixture ``ray_cluster``. Such
+tests run last, and warnings do not fail them: Ray's own code warns.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+QUIET = {
+    "RAY_AUTH_MODE": "disabled",  # else Ray writes a token into the home folder
+    "RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S": "60",  # so a hang is an error, and not after 30 min
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the behaviour to come; the old one warns
+    "OMP_NUM_THREADS": "1",
+}
+os.environ.update(QUIET)  # here, because Ray reads them when it is imported
+os.environ.pop("RAY_ADDRESS", None)  # tests never join a cluster that somebody works on
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast pure tests first, tests on Ray last and without errors for warnings."""
+    for item in items:
+        if item.get_closest_marker("ray"):
+            item.add_marker(pytest.mark.filterwarnings("ignore"))
+    items.sort(key=lambda item: item.get_closest_marker("ray") is not None)  # stable: files stay together
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A local Ray with 4 logical CPUs, shut down whatever happens; Serve too, if a test started it.
+
+    Functions and classes of the test modules reach the workers by value: a worker cannot import ``tests``.
+    """
+    import ray
+    from ray import cloudpickle, serve
+
+    modules = {item.module for item in request.session.items if item.get_closest_marker("ray")}  # type: ignore[attr-defined]
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        ray.init(
+            address="local",
+            num_cpus=4,
+            include_dashboard=False,
+            object_store_memory=200_000_000,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+        yield
+    finally:
+        if ray.is_initialized():
+            serve.shutdown()
+        ray.shutdown()  # without it Ray's address file stays and the next ray.init on this machine fails
