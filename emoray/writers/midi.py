@@ -1,0 +1,72 @@
+"""MIDI: a note array as the bytes of a file that any player and any reader opens.
+
+Conventions
+-----------
+One piano track (program 0) at 120 beats a minute, 500 ticks a beat: a tick is exactly one millisecond.
+MIDI has no notes, only keys going down and up, so two notes of one pitch must not overlap: the earlier one
+ends where the later one starts. What counts for the reader of the file is kept: every note that goes in comes
+out, in the same order, at least ``SHORTEST`` long. Notes that would break this (a unison, a repeat within
+``SHORTEST``) start some milliseconds late instead. The same notes give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emoray.notes import N_PITCHES, SHORTEST, Notes
+
+TEMPO = 120
+TICKS_PER_BEAT = 500
+TICKS_PER_SECOND = TICKS_PER_BEAT * TEMPO // 60
+SHORTEST_TICKS = round(SHORTEST * TICKS_PER_SECOND)
+
+
+def midi_bytes(notes: Notes) -> bytes:
+    """A Standard MIDI File of these notes.
+
+    Args:
+        notes: [n] sorted by (onset, pitch); n may be 0.
+
+    Returns:
+        A file of format 1 from which n notes are read again, times within a tick but for repeats of one
+        pitch closer than ``SHORTEST``.
+    """
+    import pretty_midi  # half a second: only when something is written
+
+    file = pretty_midi.PrettyMIDI(resolution=TICKS_PER_BEAT, initial_tempo=TEMPO)
+    piano = pretty_midi.Instrument(program=0, name="emoray")
+    start, stop = ticks(notes)
+    for on, off, pitch, velocity in zip(start, stop, notes["pitch"], notes["velocity"], strict=True):
+        times = {"start": on / TICKS_PER_SECOND, "end": off / TICKS_PER_SECOND}
+        piano.notes.append(pretty_midi.Note(pitch=int(pitch), velocity=int(velocity), **times))
+    file.instruments.append(piano)
+    buffer = io.BytesIO()
+    file.write(buffer)
+    return buffer.getvalue()
+
+
+def ticks(notes: Notes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """When each key goes down and up.
+
+    Args:
+        notes: [n] sorted by (onset, pitch).
+
+    Returns:
+        ([n] start, [n] stop) in ticks. The pairs (start, pitch) rise strictly, so no reader can reorder them;
+        ``stop - start`` is at least ``SHORTEST_TICKS``, and no two notes of one pitch overlap.
+    """
+    start = np.rint(notes["onset"] * TICKS_PER_SECOND).astype(np.int64)
+    stop = np.rint((notes["onset"] + notes["duration"]) * TICKS_PER_SECOND).astype(np.int64)
+    latest, last_pitch = 0, -1
+    last_of: list[int | None] = [None] * N_PITCHES  # of each pitch, the note that may still sound
+    for i, pitch in enumerate(notes["pitch"].tolist()):
+        latest = max(int(start[i]), latest + (pitch <= last_pitch))
+        if (earlier := last_of[pitch]) is not None:
+            latest = max(latest, int(start[earlier]) + SHORTEST_TICKS)
+            stop[earlier] = min(stop[earlier], latest)
+        start[i], last_of[pitch], last_pitch = latest, i, pitch
+        stop[i] = max(stop[i], latest + SHORTEST_TICKS)
+    return start, stop
