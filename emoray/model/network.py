@@ -1,0 +1,47 @@
+"""The network: a window of notes to all that is known of the next one.
+
+Conventions
+-----------
+The seed document's network: one LSTM and three linear heads, on (pitch / 128, step, duration) as
+``dataset/windows.py`` makes them. Heads are linear: a rectified pitch head cannot learn, and rectified
+time heads fall to zero for good.
+
+Letters: **W** windows (rows of a batch), **T** notes of context.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from emoray.dataset.windows import COLUMNS
+from emoray.notes import N_PITCHES
+
+
+class Prediction(NamedTuple):
+    """All the network says of the next note."""
+
+    logits: Tensor
+    """[W, 128]; a softmax turns them into the chance of each pitch."""
+    step: Tensor
+    """[W] seconds; may be negative."""
+    duration: Tensor
+    """[W] seconds; may be negative."""
+
+
+class SeedNetwork(nn.Module):
+    """LSTM, then a linear head each for pitch, step and duration."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(len(COLUMNS), hidden, batch_first=True)
+        self.pitch = nn.Linear(hidden, N_PITCHES)
+        self.step = nn.Linear(hidden, 1)
+        self.duration = nn.Linear(hidden, 1)
+
+    def forward(self, x: Tensor) -> Prediction:
+        """[W, T, 3] model units to a prediction of the note after each window."""
+        last = self.lstm(x)[0][:, -1]
+        return Prediction(self.pitch(last), self.step(last)[:, 0], self.duration(last)[:, 0])

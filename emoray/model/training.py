@@ -1,0 +1,127 @@
+"""Training without Ray: one epoch of updates, one pass of validation, and when to slow down or stop.
+
+Order is an argument: which windows an epoch sees depends on (random seed, epoch, rank) alone, so a run
+that was killed and resumed sees what an uninterrupted one would have seen.
+
+Letters: **N** notes, **W** windows, **T** notes of context.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from emoray.config import SeedPreset
+from emoray.dataset.windows import windows_at
+from emoray.model.loss import losses
+
+Batches = Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]
+
+
+def epoch_starts(
+    starts: NDArray[np.int64], count: int, *, random_seed: int, epoch: int, rank: int
+) -> NDArray[np.int64]:
+    """[count] window starts of one epoch on one worker, drawn without replacement."""
+    order = np.random.default_rng((random_seed, epoch, rank)).permutation(len(starts))
+    return starts[order[:count]]
+
+
+def batches(
+    table: NDArray[np.float32], starts: NDArray[np.int64], window: int, size: int
+) -> Batches:
+    """Windows x [size, T, 3] and next notes y [size, 3]; the last batch may be smaller."""
+    for first in range(0, len(starts), size):
+        yield windows_at(table, starts[first : first + size], window)
+
+
+def train_epoch(
+    network: nn.Module, optimizer: torch.optim.Optimizer, epoch: Batches, preset: SeedPreset
+) -> float:
+    """Update the network once for each batch; the mean loss over batches.
+
+    Under DistributedDataParallel each worker must bring equally many batches.
+    """
+    network.train()
+    device = next(network.parameters()).device
+    total, updates = torch.zeros((), device=device), 0
+    for x, y in epoch:
+        loss = losses(network(_on(x, device)), _on(y, device), preset)["loss"]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), preset.clip_norm)
+        optimizer.step()
+        total += loss.detach()
+        updates += 1
+    return float(total) / max(updates, 1)
+
+
+@torch.no_grad()
+def validation_sums(network: nn.Module, windows: Batches, preset: SeedPreset) -> dict[str, float]:
+    """Each part of the loss summed over windows, and how many windows: sums add up over workers."""
+    network.eval()
+    device = next(network.parameters()).device
+    sums: dict[str, float] = {"windows": 0.0}
+    for x, y in windows:
+        sums["windows"] += len(x)
+        for name, value in losses(network(_on(x, device)), _on(y, device), preset).items():
+            sums[name] = sums.get(name, 0.0) + float(value) * len(x)
+    return sums
+
+
+def means(sums: dict[str, float]) -> dict[str, float]:
+    """``validation_sums``, added up over workers, to ``validation_*`` means."""
+    count = sums["windows"]
+    return {f"validation_{name}": value / count for name, value in sums.items() if name != "windows"}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training run stands between two epochs; it travels with each of its checkpoints."""
+
+    epoch: int = 0
+    """Epochs done."""
+    learning_rate: float = 1e-3
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    stalled: int = 0
+    """Epochs since the lowest validation loss."""
+    seconds: float = 0.0
+    """Spent training, over all resumptions."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """Metrics of each epoch done."""
+
+    def after(self, metrics: dict[str, float], preset: SeedPreset) -> Progress:
+        """The standing after one more epoch: half the learning rate at half the patience."""
+        better = metrics["validation_loss"] < self.best_loss
+        stalled = 0 if better else self.stalled + 1
+        slow_down = stalled > 0 and stalled % max(1, preset.patience // 2) == 0
+        return replace(
+            self,
+            epoch=self.epoch + 1,
+            learning_rate=self.learning_rate / 2 if slow_down else self.learning_rate,
+            best_loss=metrics["validation_loss"] if better else self.best_loss,
+            best_epoch=self.epoch + 1 if better else self.best_epoch,
+            stalled=stalled,
+            seconds=self.seconds + metrics["seconds"],
+            history=[*self.history, metrics],
+        )
+
+    def finished(self, preset: SeedPreset, max_seconds: float = math.inf) -> str:
+        """Why training is over, or an empty string. The time limit leaves room for one more epoch."""
+        if self.epoch >= preset.epochs:
+            return f"all {preset.epochs} epochs are done"
+        if self.stalled >= preset.patience:
+            return f"no lower validation loss for {preset.patience} epochs"
+        if self.epoch and self.seconds * (self.epoch + 1) / self.epoch > max_seconds:
+            return "the time is up"
+        return ""
+
+
+def _on(array: NDArray[np.float32], device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(array).to(device, non_blocking=True)

@@ -1,0 +1,86 @@
+"""MIDI bytes to notes, as pretty_midi reads them, some 400 times faster.
+
+Conventions
+-----------
+All pitched tracks are merged; drums are left out. Ticks become seconds through the tempo changes of the
+whole file. Of overlapping notes of one pitch each ends at the first note-off after its own onset: that is
+pretty_midi's reading, and what a piano does. A note that never ends, or ends where it begins, is dropped.
+The sustain pedal is ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emoray.config import Limits
+from emoray.errors import MidiError
+from emoray.notes import Notes, as_notes
+
+DEFAULT_TEMPO = 500_000
+"""Microseconds a quarter note until the file says otherwise: 120 beats a minute."""
+
+
+def read_midi(data: bytes, *, subject: object = "midi", limits: Limits = Limits()) -> Notes:  # noqa: B008
+    """Read a MIDI file of any format; the first note keeps the silence before it.
+
+    Args:
+        data: the bytes of the file.
+        subject: what to blame in the error, usually a path.
+        limits: sizes that are refused.
+
+    Returns:
+        [n] notes, n > 0.
+
+    Raises:
+        MidiError: it is not MIDI, too large, damaged, or holds no notes.
+    """
+    import symusic
+
+    if len(data) > limits.midi_bytes:
+        raise MidiError(subject, f"{len(data):,} bytes, more than {limits.midi_bytes:,}; cut it into pieces")
+    if not data.startswith(b"MThd"):
+        reason = "is empty" if not data else "is not a MIDI file (no MThd at its start)"
+        raise MidiError(subject, f"{reason}; export it again as .mid")
+    try:
+        score = symusic.Score.from_midi(data)
+    except (RuntimeError, ValueError) as err:  # what symusic raises for every kind of damage
+        detail = str(err).split(": iostream")[0]
+        raise MidiError(subject, f"is damaged or cut short ({detail}); copy or export it again") from err
+    tracks = [_closed(track.notes.numpy()) for track in score.tracks if not track.is_drum]
+    if not sum(len(track["pitch"]) for track in tracks):
+        raise MidiError(subject, "holds no notes; export it again with at least one")
+    merged = {name: np.concatenate([track[name] for track in tracks]) for name in tracks[0]}
+    if len(merged["pitch"]) > limits.midi_notes:
+        raise MidiError(subject, f"holds more than {limits.midi_notes:,} notes; cut it into pieces")
+    onset = _seconds(merged["time"], score)
+    duration = _seconds(merged["end"], score) - onset
+    return as_notes(onset, duration, merged["pitch"], merged["velocity"], subject=subject)
+
+
+def _closed(track: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.int64]]:
+    """Notes of one track, each ending at the first note-off of its pitch after its onset; ticks."""
+    time, duration, pitch, velocity = (
+        track[name].astype(np.int64) for name in ("time", "duration", "pitch", "velocity")
+    )
+    by_pitch = pitch << 40  # one sortable number for (pitch, tick): a tick has 32 bits
+    ends = np.sort(by_pitch + time + duration)
+    place = np.searchsorted(ends, by_pitch + time, side="right")
+    end = ends[np.minimum(place, len(ends) - 1)] - by_pitch if len(ends) else time
+    ended = (place < len(ends)) & (end > time) & (end < 1 << 40)
+    return {name: column[ended] for name, column in zip(
+        ("time", "end", "pitch", "velocity"), (time, end, pitch, velocity), strict=True
+    )}  # fmt: skip
+
+
+def _seconds(ticks: NDArray[np.int64], score: Any) -> NDArray[np.float64]:
+    """Ticks to seconds through the tempo map; float64, where symusic's own are float32."""
+    tempi = score.tempos.numpy()
+    start = np.concatenate([[0], tempi["time"]]).astype(np.float64)
+    tempo = np.concatenate([[DEFAULT_TEMPO], tempi["mspq"]]).astype(np.float64)
+    per_tick = tempo / 1e6 / score.ticks_per_quarter
+    passed = np.concatenate([[0.0], np.cumsum(np.diff(start) * per_tick[:-1])])
+    place = np.searchsorted(start, ticks, side="right") - 1
+    return passed[place] + (ticks - start[place]) * per_tick[place]
