@@ -65,7 +65,7 @@ class SeedPreset:
     validation_windows: int = 100_000
     """At most this many, evenly spaced over the validation split."""
     patience: int = 5
-    """Epochs without a lower validation loss before training stops; the learning rate halves at half of it."""
+    """Epochs without a lower validation loss that end training; half as many halve the learning rate."""
 
     def __post_init__(self) -> None:
         _positive(self, *(field.name for field in dataclasses.fields(self)))
@@ -125,15 +125,8 @@ class Request:
             raise RequestError(
                 "guidance", f"{self.guidance!r} is unknown; choose {', '.join(GUIDANCE_MODES)}"
             )
-        ranges = {
-            "valence": (self.valence, -1, 1),
-            "notes": (self.notes, 1, MOST_NOTES),
-            "seconds": (self.seconds, 0.1, MOST_SECONDS),
-            "strength": (self.strength, 0, 10),
-            "temperature": (self.temperature, 0, 100),
-            "random_seed": (self.random_seed, 0, 2**63 - 1),
-        }
-        for name, (value, low, high) in ranges.items():
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name)
             if value is not None and not low <= value <= high:  # NaN is refused here too
                 raise RequestError(name.replace("_", " "), f"must lie in {low}..{high}, got {value}")
 
@@ -149,3 +142,12 @@ DEFAULT_NOTES = 120
 """Composed when neither notes nor seconds are asked for; the seed document's length."""
 MOST_NOTES = 20_000
 MOST_SECONDS = 3_600.0
+RANGES: dict[str, tuple[float, float]] = {
+    "valence": (-1, 1),
+    "notes": (1, MOST_NOTES),
+    "seconds": (0.1, MOST_SECONDS),
+    "strength": (0, 10),
+    "temperature": (0, 100),
+    "random_seed": (0, 2**63 - 1),
+}
+"""Lowest and highest value of each number in a ``Request``; a manifest is checked against the same."""

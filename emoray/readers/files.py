@@ -1,0 +1,108 @@
+"""Files inside a root: a path from a manifest names one of them, or is refused with a sentence.
+
+Conventions
+-----------
+A path is text, relative to the root, with ``/`` between its parts. Links may be followed as long as they
+stay inside the root. ``inside`` checks; ``read_inside`` checks again and opens in one go, because between
+the check of a manifest and the turn of a row somebody may have changed the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+from emoray.errors import RequestError
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_LONGEST_SHOWN = 200
+
+
+def shown(text: object) -> str:
+    r"""Foreign text as it may stand in an error: one line, printable, not endless.
+
+    >>> shown("a" + chr(9)), len(shown("x" * 1000))
+    ("'a\\t'", 203)
+    """
+    word = str(text)
+    word = word if word.isprintable() else ascii(word)
+    return word if len(word) <= _LONGEST_SHOWN else f"{word[:_LONGEST_SHOWN]}..."
+
+
+def inside(root: Path, text: str, *, most_bytes: int, subject: str = "file") -> Path:
+    """The file that ``text`` names, links resolved.
+
+    Raises:
+        RequestError: it is no relative path, leaves the root, is missing, no regular file or too large.
+    """
+    name = f"{subject} {shown(text)}"
+    if _URL.match(text):
+        raise RequestError(name, "is a URL; download the file and give its path")
+    if text.startswith("/"):
+        raise RequestError(name, "is an absolute path; give it relative to the root")
+    if ".." in text.split("/"):
+        raise RequestError(name, "contains '..'; give a path that stays inside the root")
+    try:
+        whole_root = Path(os.path.realpath(root, strict=True))
+        path = Path(os.path.realpath(whole_root / text, strict=True))
+        if not path.is_relative_to(whole_root):
+            raise RequestError(name, "is a link that leaves the root; copy the file into the root")
+        _check(name, path.stat(), most_bytes)
+    except OSError as err:  # missing, a loop of links, a name too long, not permitted
+        raise RequestError(name, _reason(err)) from None
+    except ValueError:  # a NUL byte, or half of a surrogate pair
+        raise RequestError(name, "is not a path; write it as plain text") from None
+    return path
+
+
+def read_inside(root: Path, text: str, *, most_bytes: int, subject: str = "file") -> bytes:
+    """The bytes of the file that ``text`` names; nothing outside the root is ever opened.
+
+    Raises:
+        RequestError: see ``inside``; or the file changed while it was opened, or cannot be read.
+    """
+    name = f"{subject} {shown(text)}"
+    path = inside(root, text, most_bytes=most_bytes, subject=subject)
+    whole_root = Path(os.path.realpath(root))
+    try:
+        with os.fdopen(_open(whole_root, path.relative_to(whole_root).parts), "rb") as file:
+            _check(name, os.fstat(file.fileno()), most_bytes)
+            data = file.read(most_bytes + 1)
+    except OSError as err:
+        raise RequestError(name, _reason(err)) from None
+    if len(data) > most_bytes:
+        raise RequestError(name, f"grew beyond {most_bytes:,} bytes; give a shorter file")
+    return data
+
+
+def _open(root: Path, parts: tuple[str, ...]) -> int:
+    """Open part by part without following links: the path is resolved, so a link in it is a swap."""
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in parts[:-1]:
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        # O_NONBLOCK: a named pipe must not make us wait for its writer
+        return os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _check(name: str, found: os.stat_result, most_bytes: int) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise RequestError(name, "is a folder; give a file")
+    if not stat.S_ISREG(found.st_mode):
+        raise RequestError(name, "is not a regular file; give a file")
+    if found.st_size > most_bytes:
+        raise RequestError(
+            name, f"has {found.st_size:,} bytes, the limit is {most_bytes:,}; give a shorter file"
+        )
+
+
+def _reason(err: OSError) -> str:
+    if isinstance(err, FileNotFoundError):
+        return "does not exist; check the path and the root"
+    return f"cannot be read ({err.strerror}); check the path and its permissions"

@@ -1,0 +1,221 @@
+"""A manifest: many picture and seed pairs, read and checked before anything starts, none lost.
+
+Conventions
+-----------
+One row, one ``Entry``, in the order of the manifest; a bad row is an entry with its reason. Only what puts
+every row in doubt is an error of the whole manifest (``readers/rows.py``): a misspelt column ``strenght``
+would otherwise be ignored 100,000 times. Numbers may be written as text, because CSV has nothing else.
+Paths are checked by ``readers/files.py``, here and again when the row's turn comes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emoray.config import GUIDANCE_MODES, RANGES, Limits
+from emoray.emotion import parse_valence
+from emoray.errors import RequestError
+from emoray.readers.files import inside, shown
+from emoray.readers.rows import Row, read_rows
+
+COLUMNS = (
+    "id",
+    "seed",
+    "image",
+    "emotion",
+    "notes",
+    "seconds",
+    "temperature",
+    "strength",
+    "random_seed",
+    "guidance",
+)
+_ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,128}")
+_LONGEST_ID = 128
+_WHOLE = ("notes", "random_seed")
+_NUMBERS = ("notes", "seconds", "temperature", "strength", "random_seed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One row of a manifest, checked."""
+
+    row: int
+    """Its place among the rows, from 1; unlike the id it is never given twice."""
+    id: str
+    seed: str | None = None
+    """Path inside the root, like ``image``; None only in a row whose cells are wrong."""
+    image: str | None = None
+    valence: float | None = None
+    notes: int | None = None
+    seconds: float | None = None
+    temperature: float | None = None
+    strength: float | None = None
+    random_seed: int | None = None
+    guidance: str | None = None
+    error: str | None = None
+    """Why the row cannot be answered; None when it can."""
+    mendable: bool = False
+    """The error is about a file on the disk, so the row gets another look when its turn comes."""
+
+    def files(self, limits: Limits) -> dict[str, tuple[str, int]]:
+        """``seed`` and ``image`` as far as given: path inside the root, and the most bytes it may have."""
+        found = {}
+        if self.seed is not None:
+            midi = Path(self.seed).suffix.lower() in (".mid", ".midi")
+            found["seed"] = (self.seed, limits.midi_bytes if midi else limits.audio_bytes)
+        if self.image is not None:
+            found["image"] = (self.image, limits.picture_bytes)
+        return found
+
+
+def read_manifest(data: bytes, *, name: str, root: Path, limits: Limits | None = None) -> list[Entry]:
+    """Read and check a manifest.
+
+    Args:
+        data: the file's bytes.
+        name: its name; the suffix tells the format (.jsonl .ndjson .csv .parquet).
+        root: the folder that its paths start from and may not leave.
+        limits: sizes to refuse beyond.
+
+    Returns:
+        One entry a row, in order.
+
+    Raises:
+        ManifestError: the manifest as a whole cannot be used.
+    """
+    rows = read_rows(data, name=name, columns=COLUMNS)
+    entries = [_entry(number, row) for number, row in enumerate(rows, start=1)]
+    return [_check_files(entry, root, limits or Limits()) for entry in _with_ids(entries, rows)]
+
+
+def _entry(number: int, row: Row) -> Entry:
+    """The row's cells as an entry; its id is still the text of the cell, empty without one."""
+    name = str(row.cells.get("id", ""))
+    if row.error:
+        return Entry(row=number, id=name, error=row.error)
+    try:
+        return Entry(row=number, id=name, **_cells(row.cells))
+    except RequestError as err:
+        return Entry(row=number, id=name, error=str(err))
+
+
+def _cells(cells: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an entry that come from its cells, without the id."""
+    if "id" in cells:
+        _check_id(cells["id"])
+    if "seed" not in cells:
+        raise RequestError("seed", "is missing; give the path of a MIDI file or a recording")
+    if "image" not in cells and "emotion" not in cells:
+        raise RequestError("emotion", "is missing, and so is an image; give one of them")
+    return {
+        "seed": _text("seed", cells["seed"]),
+        "image": _text("image", cells["image"]) if "image" in cells else None,
+        "valence": _valence(cells["emotion"]) if "emotion" in cells else None,
+        "guidance": _guidance(cells["guidance"]) if "guidance" in cells else None,
+    } | {name: _number(name, cells[name]) for name in _NUMBERS if name in cells}
+
+
+def _check_id(value: object) -> None:
+    text = isinstance(value, str | int) and not isinstance(value, bool)
+    if not text or not _ID.fullmatch(str(value)):
+        reason = f"must be 1 to {_LONGEST_ID} of A-Z a-z 0-9 . _ - and neither . nor .., got"
+        raise RequestError("id", f"{reason} {shown(value)}")
+
+
+def _text(name: str, value: object) -> str:
+    try:
+        if isinstance(value, str) and "\0" not in value and value.encode():
+            return value
+    except UnicodeEncodeError:  # JSON can write half of a surrogate pair
+        pass
+    raise RequestError(name, f"must be a path, got {shown(repr(value))}")
+
+
+def _valence(value: object) -> float:
+    return parse_valence(value if isinstance(value, int | float) else shown(value))
+
+
+def _guidance(value: object) -> str:
+    if value not in GUIDANCE_MODES:
+        raise RequestError("guidance", f"{shown(value)} is unknown; choose {', '.join(GUIDANCE_MODES)}")
+    return str(value)
+
+
+def _number(name: str, value: object) -> float | int:
+    """A finite number in its range.
+
+    >>> _number("notes", "40"), _number("notes", 40.0), _number("seconds", "2.5")
+    (40, 40, 2.5)
+    """
+    low, high = RANGES[name]
+    kind = "a whole number" if name in _WHOLE else "a number"
+    refusal = RequestError(name.replace("_", " "), f"must be {kind} from {low} to {high}, got {shown(value)}")
+    if isinstance(value, bool) or not isinstance(value, int | float | str) or "_" in str(value):
+        raise refusal
+    try:
+        number = int(value) if isinstance(value, str) else value
+    except ValueError:
+        try:
+            number = float(value)
+        except ValueError:
+            raise refusal from None
+    if not (low <= number <= high and math.isfinite(number)):  # NaN fails the first half
+        raise refusal
+    if name not in _WHOLE:
+        return float(number)
+    if number != int(number):
+        raise refusal
+    return int(number)
+
+
+def _with_ids(entries: list[Entry], rows: list[Row]) -> list[Entry]:
+    """Every entry with an id: its own, or a hash of what the row says; an id given twice is an error.
+
+    The first row with an id keeps it, whatever else is wrong with it.
+    """
+    first: dict[str, int] = {}
+    for entry in entries:
+        if entry.id:
+            first.setdefault(entry.id, entry.row)
+    copies: Counter[str] = Counter()
+    done = []
+    for entry, row in zip(entries, rows, strict=True):
+        if not entry.id:
+            name = _hash_id(row.text, copies, first)
+            done.append(dataclasses.replace(entry, id=name))
+        elif first[entry.id] != entry.row and entry.error is None:
+            reason = f"is given twice, first in row {first[entry.id]}; give each row an id of its own"
+            done.append(Entry(row=entry.row, id=entry.id, error=f"id {entry.id}: {reason}"))
+        else:
+            done.append(dataclasses.replace(entry, id=shown(entry.id)[:_LONGEST_ID]))
+    return done
+
+
+def _hash_id(text: str, copies: Counter[str], taken: dict[str, int]) -> str:
+    """16 hex digits; the second row that says the same gets ``-2``, the third ``-3``."""
+    name = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+    while True:
+        copies[name] += 1
+        numbered = name if copies[name] == 1 else f"{name}-{copies[name]}"
+        if numbered not in taken:
+            return numbered
+
+
+def _check_files(entry: Entry, root: Path, limits: Limits) -> Entry:
+    """The entry, with a mendable error if one of its files cannot be had."""
+    if entry.error:
+        return entry
+    try:
+        for column, (path, most_bytes) in entry.files(limits).items():
+            inside(root, path, most_bytes=most_bytes, subject=column)
+    except RequestError as err:
+        return dataclasses.replace(entry, error=str(err), mendable=True)
+    return entry

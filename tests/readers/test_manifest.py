@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import os
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from emoray.config import Limits
+from emoray.errors import ManifestError
+from emoray.readers.manifest import Entry, read_manifest
+
+GOOD = {"id": "good", "seed": "a.mid", "emotion": "happy"}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "root"
+    folder.mkdir()
+    for name in ("a.mid", "b.wav", "face.png"):
+        (folder / name).write_bytes(b"bytes")
+    (tmp_path / "outside.mid").write_bytes(b"secret")
+    return folder
+
+
+def jsonl(*rows: object) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def read(root: Path, *rows: object, limits: Limits | None = None) -> list[Entry]:
+    return read_manifest(jsonl(*rows), name="manifest.jsonl", root=root, limits=limits)
+
+
+def error_of(root: Path, **cells: object) -> str:
+    """The error of one row among good ones."""
+    first, second, third = read(root, GOOD | {"id": "1"}, GOOD | {"id": "2"} | cells, GOOD | {"id": "3"})
+    assert (first.error, third.error) == (None, None)
+    assert (first.row, second.row, third.row) == (1, 2, 3)
+    return second.error or ""
+
+
+def test_every_cell_arrives_in_its_field(root):
+    cells = {"notes": 40, "seconds": 9.5, "temperature": 0, "strength": 0.5, "random_seed": 2**63 - 1}
+    row = {"id": "x-1", "seed": "b.wav", "image": "face.png", "emotion": -0.25, "guidance": "none"}
+    expected = Entry(row=1, id="x-1", seed="b.wav", image="face.png", valence=-0.25, guidance="none", **cells)
+    assert read(root, row | cells) == [expected]
+
+
+def test_all_formats_say_the_same(root):
+    rows = [
+        {"id": "one", "seed": "a.mid", "image": None, "emotion": "sad", "notes": 40, "strength": 0.5},
+        {"id": None, "seed": "b.wav", "image": "face.png", "emotion": None, "notes": None, "strength": 2.0},
+    ]
+    text = "id,seed,image,emotion,notes,strength\r\none,a.mid,,sad,40,0.5\r\n,b.wav,face.png,,,2.0\r\n"
+    parquet = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), parquet)
+    entries = read(root, *rows)
+    assert [entry.error for entry in entries] == [None, None]
+    assert read_manifest(text.encode("utf-8-sig"), name="m.csv", root=root) == entries
+    assert read_manifest(parquet.getvalue(), name="m.parquet", root=root) == entries
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ({"seed": None}, "seed: is missing"),
+        ({"emotion": None}, "neither|so is an image"),
+        ({"emotion": "angry"}, "'angry' is not an emotion"),
+        ({"emotion": True}, "not an emotion"),
+        ({"emotion": math.nan}, "not an emotion"),
+        ({"emotion": 1.5}, "not an emotion"),
+        ({"emotion": ["happy"]}, "not an emotion"),
+        ({"seconds": math.nan}, "seconds: must be a number from 0.1 to 3600.0, got nan"),
+        ({"strength": math.inf}, "strength: must be"),
+        ({"strength": "1e999"}, "strength: must be"),
+        ({"temperature": -1}, "temperature: must be"),
+        ({"temperature": True}, "temperature: must be"),
+        ({"temperature": {"a": 1}}, "temperature: must be"),
+        ({"notes": 40.5}, "notes: must be a whole number"),
+        ({"notes": "forty"}, "notes: must be a whole number"),
+        ({"notes": "4_0"}, "notes: must be a whole number"),
+        ({"notes": 0}, "notes: must be"),
+        ({"notes": 10**30}, "notes: must be"),
+        ({"random_seed": -1}, "random seed: must be"),
+        ({"random_seed": 2**63}, "random seed: must be"),
+        ({"guidance": "louder"}, "guidance: louder is unknown"),
+        ({"guidance": 7}, "guidance: 7 is unknown"),
+        ({"seed": 7}, "seed: must be a path"),
+        ({"seed": "\ud800.mid"}, "seed: must be a path"),
+        ({"seed": "a\0.mid"}, "seed: must be a path"),
+        ({"image": {"path": "face.png"}}, "image: must be a path"),
+        ({"id": "../x"}, r"id: .* got \.\./x"),
+        ({"id": ".."}, "id: must be"),
+        ({"id": "."}, "id: must be"),
+        ({"id": "a/b"}, "id: must be"),
+        ({"id": "a\n"}, "id: must be"),
+        ({"id": "x" * 129}, "id: must be"),
+        ({"id": True}, "id: must be"),
+        ({"seed": "/etc/passwd"}, "seed /etc/passwd: is an absolute path"),
+        ({"seed": "../outside.mid"}, "contains '..'"),
+        ({"seed": "a/../../outside.mid"}, "contains '..'"),
+        ({"seed": "https://example.org/a.mid"}, "is a URL"),
+        ({"image": "file:///face.png"}, "is a URL"),
+        ({"seed": "gone.mid"}, "seed gone.mid: does not exist"),
+        ({"image": "a.mid/face.png"}, "image a.mid/face.png: cannot be read"),
+        ({"seed": "x" * 300}, "cannot be read"),
+        ({"seed": "."}, "is a folder"),
+    ],
+)
+def test_a_bad_row_fails_alone_with_its_reason(root, cells, reason):
+    error = error_of(root, **cells)
+    assert re.search(reason, error), error
+    assert "\n" not in error
+
+
+def test_a_link_may_not_leave_the_root_but_may_stay_in_it(root):
+    (root / "out.mid").symlink_to(root.parent / "outside.mid")
+    (root / "away").symlink_to(root.parent)
+    (root / "loop.mid").symlink_to("loop.mid")
+    (root / "in.mid").symlink_to("a.mid")
+    assert "leaves the root" in error_of(root, seed="out.mid")
+    assert "leaves the root" in error_of(root, seed="away/outside.mid")
+    assert "cannot be read" in error_of(root, seed="loop.mid")
+    assert error_of(root, seed="in.mid") == ""
+
+
+def test_a_pipe_is_no_file(root):
+    os.mkfifo(root / "pipe.mid")
+    assert "not a regular file" in error_of(root, seed="pipe.mid")
+
+
+def test_a_file_over_the_limit_is_refused_by_its_kind(root):
+    limits = Limits(midi_bytes=4, audio_bytes=5, picture_bytes=4)
+    rows = [GOOD, GOOD | {"id": "wav", "seed": "b.wav"}, {"id": "p", "seed": "b.wav", "image": "face.png"}]
+    midi, wav, picture = read(root, *rows, limits=limits)
+    assert midi.error == "seed a.mid: has 5 bytes, the limit is 4; give a shorter file"
+    assert wav.error is None
+    assert "image face.png: has 5 bytes" in (picture.error or "")
+
+
+def test_only_errors_of_the_disk_are_mendable(root):
+    number, file = read(root, GOOD | {"notes": 0}, GOOD | {"id": "b", "seed": "gone.mid"})
+    assert (number.mendable, number.seed) == (False, None)
+    assert (file.mendable, file.seed) == (True, "gone.mid")
+
+
+def test_the_second_row_with_an_id_names_the_first(root):
+    first, other, second, third = read(root, GOOD, GOOD | {"id": "other"}, GOOD, GOOD)
+    assert (first.error, other.error) == (None, None)
+    assert (
+        second.error
+        == third.error
+        == "id good: is given twice, first in row 1; give each row an id of its own"
+    )
+
+
+def test_a_row_without_id_is_named_by_what_it_says(root):
+    row = {"seed": "a.mid", "emotion": "sad"}
+    text = json.dumps(row | {"emotion": "sad"}, sort_keys=True)
+    expected = hashlib.sha256(text.encode()).hexdigest()[:16]
+    same = {"emotion": "sad", "seed": "a.mid", "notes": None}
+    entries = read(root, row, GOOD, same, row, row | {"emotion": "happy"})
+    assert [entry.id for entry in entries][:4] == [expected, "good", f"{expected}-2", f"{expected}-3"]
+    assert len({entry.id for entry in entries}) == 5
+
+
+def test_a_made_up_id_never_takes_one_that_was_given(root):
+    row = {"seed": "a.mid", "emotion": "sad"}
+    name = read(root, row)[0].id
+    given, made, twin = read(root, row | {"id": name}, row, row)
+    assert [given.id, made.id, twin.id] == [name, f"{name}-2", f"{name}-3"]
+    assert given.error is made.error is twin.error is None
+
+
+def test_broken_lines_of_jsonl_are_rows_with_their_line_number(root):
+    good = json.dumps(GOOD).encode()
+    lines = [good, b'{"seed": ', b"", b"[1, 2]", b'{"seed": "\xff"}', b'{"id": 1, "id": 2}', b"[" * 100_000]
+    entries = read_manifest(b"\n".join(lines), name="m.jsonl", root=root)
+    assert [entry.row for entry in entries] == [1, 2, 3, 4, 5, 6]
+    errors = [entry.error or "" for entry in entries]
+    assert errors[0] == ""
+    assert errors[1].startswith("line 2 is not a JSON object (Expecting value at column")
+    assert errors[2].startswith("line 4 is JSON, but not an object")
+    assert errors[3].startswith("line 5 is not UTF-8")
+    assert errors[4].startswith("line 6 is not a JSON object (id is given twice)")
+    assert errors[5].startswith("line 7 is not a JSON object")
+    assert len({entry.id for entry in entries}) == 6
+
+
+def test_a_csv_row_with_too_few_or_too_many_cells_fails_alone(root):
+    text = b"id,seed,emotion\n1,a.mid,sad\n2,a.mid\n\n3,a.mid,sad,more\n4,a.mid,happy\n"
+    entries = read_manifest(text, name="m.csv", root=root)
+    assert [entry.error is None for entry in entries] == [True, False, False, True]
+    assert "line 3 has 2 cells, the header 3" in (entries[1].error or "")
+    assert "line 5 has 4 cells" in (entries[2].error or "")
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "reason"),
+    [
+        (b"", "m.jsonl", "m.jsonl: holds no rows"),
+        (b"\n\n", "m.jsonl", "holds no rows"),
+        (b"", "m.csv", "holds no rows"),
+        (b"id,seed,emotion\n", "m.csv", "holds no rows"),
+        (b"{}", "m.json", "is not one of .jsonl .ndjson .csv .parquet"),
+        (
+            jsonl(GOOD, GOOD | {"strenght": 1}),
+            "m.jsonl",
+            "row 2 has an unknown column strenght; known are id",
+        ),
+        (b"seed;emotion\na.mid;sad\n", "m.csv", "unknown column seed;emotion"),
+        (b"seed,seed\na,b\n", "m.csv", "column seed twice"),
+        (b'seed,emotion\na.mid,"sad\nb.mid,sad\n', "m.csv", "is not CSV .*mend its quotes"),
+        (b"seed,emotion\na.mid,\xff\n", "m.csv", "line 2 is not UTF-8"),
+        ("{}".encode("utf-16"), "m.jsonl", "is UTF-16"),
+        (b"not parquet", "m.parquet", "is not Parquet"),
+    ],
+)
+def test_a_manifest_that_is_wrong_as_a_whole_is_refused(root, data, name, reason):
+    with pytest.raises(ManifestError, match=reason):
+        read_manifest(data, name=name, root=root)
+
+
+def test_thousands_of_twins_all_get_names(root):
+    rows = jsonl({"seed": "gone.mid", "emotion": "sad"}) * 5_000
+    entries = read_manifest(rows, name="m.jsonl", root=root)
+    assert entries[-1].id == f"{entries[0].id}-5000"
