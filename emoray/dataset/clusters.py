@@ -115,7 +115,11 @@ def logarithmic(features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 
 
 def fit_clusters(
-    features: NDArray[np.float32], *, window: int, labelled: Sequence[LabelledPiece] = (), random_seed: int = 0
+    features: NDArray[np.float32],
+    *,
+    window: int,
+    labelled: Sequence[LabelledPiece] = (),
+    random_seed: int = 0,
 ) -> EmotionClusters:
     """Fit two clusters to the features of windows, and decide which is happy.
 
@@ -131,7 +135,9 @@ def fit_clusters(
     from sklearn.cluster import KMeans
 
     if len(features) < 2:
-        raise CorpusError("corpus", f"has {len(features)} windows of {window} notes; k-means needs two or more")
+        raise CorpusError(
+            "corpus", f"has {len(features)} windows of {window} notes; k-means needs two or more"
+        )
     raw = logarithmic(features)
     mean, scale = raw.mean(axis=0), raw.std(axis=0)
     scale[scale < 1e-9] = 1.0
@@ -139,7 +145,9 @@ def fit_clusters(
     if not standardised.any():
         raise CorpusError("corpus", "has windows that are all alike; give it more than one kind of music")
     fitted = KMeans(n_clusters=2, n_init=10, random_state=random_seed).fit(standardised)
-    slower = fitted.cluster_centers_[:, [FEATURES.index("mean_step"), FEATURES.index("mean_duration")]].sum(axis=1)
+    slower = fitted.cluster_centers_[:, [FEATURES.index("mean_step"), FEATURES.index("mean_duration")]].sum(
+        axis=1
+    )
     clusters = EmotionClusters(
         window=window,
         mean=_tuples(mean.tolist()),

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from emoray.notes import Notes, steps
 
 FEATURES = tuple(
-    f"{statistic}_{column}" for column in ("step", "duration", "pitch") for statistic in ("mean", "max", "std")
+    f"{statistic}_{column}"
+    for column in ("step", "duration", "pitch")
+    for statistic in ("mean", "max", "std")
 )
 TIME_FEATURES = np.array([not name.endswith("pitch") for name in FEATURES])
 """[9] which of them are seconds."""

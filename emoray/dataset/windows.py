@@ -38,7 +38,9 @@ def decode(x: NDArray[np.float32], velocity: int) -> Notes:
 def flatten(pieces: Sequence[Notes]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Many pieces to one table [N, 3] in model units and their lengths [pieces]."""
     lengths = np.array([len(piece) for piece in pieces], dtype=np.int64)
-    table = np.concatenate([encode(piece) for piece in pieces]) if len(pieces) else np.empty((0, 3), np.float32)
+    table = (
+        np.concatenate([encode(piece) for piece in pieces]) if len(pieces) else np.empty((0, 3), np.float32)
+    )
     return table, lengths
 
 

@@ -83,7 +83,9 @@ def load_checkpoint(folder: Path | None = None) -> Checkpoint:
         network.load_state_dict(load_file(folder / WEIGHTS))
         metrics = json.loads((folder / METRICS).read_text())
     except (OSError, ValueError, RuntimeError, SafetensorError) as err:
-        raise CheckpointError(folder, f"is damaged ({_first_line(err)}); train it again or copy it again") from err
+        raise CheckpointError(
+            folder, f"is damaged ({_first_line(err)}); train it again or copy it again"
+        ) from err
     return Checkpoint(
         network=network.eval(),
         preset=preset,
@@ -105,7 +107,7 @@ def _preset(folder: Path) -> SeedPreset:
         if version != SCHEMA_VERSION:
             raise CheckpointError(
                 folder,
-                f"has version {version!r}, this emoray reads {SCHEMA_VERSION}; train it again with `emoray train`",
+                f"has version {version!r}, this emoray reads {SCHEMA_VERSION}; run `emoray train` again",
             )
         if unknown := config.keys() - {"version", "preset", "settings"}:
             raise CheckpointError(folder, f"holds unknown keys {sorted(unknown)}; it is from another emoray")
@@ -113,7 +115,9 @@ def _preset(folder: Path) -> SeedPreset:
             raise CheckpointError(folder, f"has the unknown preset {name!r}; this emoray knows seed")
         return from_fields(SeedPreset, config["settings"], subject=folder / CONFIG)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
-        raise CheckpointError(folder, f"has a broken {CONFIG} ({err}); train it again or copy it again") from err
+        raise CheckpointError(
+            folder, f"has a broken {CONFIG} ({err}); train it again or copy it again"
+        ) from err
     except ConfigError as err:
         raise CheckpointError(folder, str(err)) from err
 

@@ -43,5 +43,26 @@ class SeedNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Prediction:
         """[W, T, 3] model units to a prediction of the note after each window."""
-        last = self.lstm(x)[0][:, -1]
-        return Prediction(self.pitch(last), self.step(last)[:, 0], self.duration(last)[:, 0])
+        return self.heads(self.summary(x))
+
+    def summary(self, x: Tensor) -> Tensor:
+        """[W, T, 3] model units to what the LSTM makes of each window, [W, hidden]."""
+        last: Tensor = self.lstm(x)[0][:, -1]
+        return last
+
+    def heads(self, summary: Tensor) -> Prediction:
+        """[W, hidden] to a prediction."""
+        return Prediction(self.pitch(summary), self.step(summary)[:, 0], self.duration(summary)[:, 0])
+
+    @torch.inference_mode()
+    def predict_rows(self, x: Tensor) -> Prediction:
+        """``forward`` whose rows have the same bits in any batch, on a CPU.
+
+        Linear layers choose their kernel, and so their rounding, by the number of rows. Each row goes
+        through the heads alone. The LSTM gives a row the same bits at every batch size.
+        """
+        summary = self.summary(x)
+        if summary.is_cuda:
+            return self.heads(summary)
+        rows = [self.heads(row) for row in summary.split(1)]  # type: ignore[no-untyped-call]
+        return Prediction(*(torch.cat(part) for part in zip(*rows, strict=True)))

@@ -32,9 +32,7 @@ def epoch_starts(
     return starts[order[:count]]
 
 
-def batches(
-    table: NDArray[np.float32], starts: NDArray[np.int64], window: int, size: int
-) -> Batches:
+def batches(table: NDArray[np.float32], starts: NDArray[np.int64], window: int, size: int) -> Batches:
     """Windows x [size, T, 3] and next notes y [size, 3]; the last batch may be smaller."""
     for first in range(0, len(starts), size):
         yield windows_at(table, starts[first : first + size], window)
@@ -53,7 +51,7 @@ def train_epoch(
     for x, y in epoch:
         loss = losses(network(_on(x, device)), _on(y, device), preset)["loss"]
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), preset.clip_norm)
         optimizer.step()
         total += loss.detach()
@@ -81,7 +79,7 @@ def means(sums: dict[str, float]) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Progress:
+class Standing:
     """Where a training run stands between two epochs; it travels with each of its checkpoints."""
 
     epoch: int = 0
@@ -96,7 +94,7 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
     """Metrics of each epoch done."""
 
-    def after(self, metrics: dict[str, float], preset: SeedPreset) -> Progress:
+    def after(self, metrics: dict[str, float], preset: SeedPreset) -> Standing:
         """The standing after one more epoch: half the learning rate at half the patience."""
         better = metrics["validation_loss"] < self.best_loss
         stalled = 0 if better else self.stalled + 1

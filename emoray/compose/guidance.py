@@ -1,0 +1,145 @@
+"""Guidance: how an emotion bends the next note. Small functions of arrays, one for each mode.
+
+Conventions
+-----------
+Float64 throughout. ``valence`` is the seed document's label l, or any number between -1 and 1: its sign
+is the label and its size multiplies the pull. A strength of 0 is mode ``none``, whatever the mode.
+
+``seed`` is the seed document with its contradictions resolved so that the formulas act: one emotion score
+for each candidate pitch, the sum in its denominator over the two centroids, and gamma = abs(1 - g).
+``seed-literal`` keeps its letters: one score for the whole window (which no softmax can see), features as
+they are, gamma = 1 - abs(g) with whatever sign comes out, no piano keyboard.
+
+Letters: **B** requests in a batch, **T** notes of context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emoray.config import SeedGuidance
+from emoray.dataset.clusters import EmotionClusters
+from emoray.dataset.features import FEATURES
+from emoray.dataset.windows import DURATION, PITCH, STEP
+from emoray.notes import HIGHEST_KEY, LOWEST_KEY, N_PITCHES
+
+Floats = NDArray[np.float64]
+
+OFF_KEYBOARD = (np.arange(N_PITCHES) < LOWEST_KEY) | (np.arange(N_PITCHES) > HIGHEST_KEY)
+"""[128] pitches that no piano has."""
+SLOWEST = 0.1
+"""Times are never scaled below this factor, whatever the strength."""
+
+
+def emotion_score(distance_to_label: Floats, distance_to_other: Floats) -> Floats:
+    """Seed document's score, 1 - exp(d_l) / sum over both centroids of exp(d): nearer is higher, 0..1.
+
+    For two centroids it is the logistic function of the difference, which cannot overflow.
+
+    >>> round(float(emotion_score(np.float64(1.0), np.float64(2.0))), 6)
+    0.731059
+    """
+    apart = np.clip(distance_to_other - distance_to_label, -700, 700)
+    return 1 / (1 + np.exp(-apart))
+
+
+def candidate_features(window: Floats, step: Floats, duration: Floats) -> Floats:
+    """Features of each window with each candidate pitch appended, in closed form.
+
+    Args:
+        window: [B, T, 3] model units.
+        step: [B] predicted seconds of the next note.
+        duration: [B] the same.
+
+    Returns:
+        [B, 128, 9] in the order of ``FEATURES``.
+    """
+    features = np.empty((len(window), N_PITCHES, len(FEATURES)))
+    for first, column, following in ((0, STEP, step), (3, DURATION, duration)):
+        times = np.concatenate([window[:, :, column], following[:, None]], axis=1)
+        features[:, :, first] = times.mean(axis=1)[:, None]
+        features[:, :, first + 1] = times.max(axis=1)[:, None]
+        features[:, :, first + 2] = times.std(axis=1)[:, None]
+    pitch = np.rint(window[:, :, PITCH] * N_PITCHES)
+    candidate = np.arange(N_PITCHES, dtype=np.float64)
+    count = window.shape[1] + 1
+    mean = (pitch.sum(axis=1)[:, None] + candidate) / count
+    square = ((pitch * pitch).sum(axis=1)[:, None] + candidate * candidate) / count
+    features[:, :, 6] = mean
+    features[:, :, 7] = np.maximum(pitch.max(axis=1)[:, None], candidate)
+    features[:, :, 8] = np.sqrt(np.maximum(square - mean * mean, 0))
+    return features
+
+
+def candidate_scores(
+    window: Floats, step: Floats, duration: Floats, valence: Floats, clusters: EmotionClusters
+) -> Floats:
+    """[B, 128] emotion score of each candidate pitch, for the label that ``valence`` has."""
+    distances = clusters.distances(candidate_features(window, step, duration))
+    return _score(distances, valence[:, None], clusters)
+
+
+def window_score(window: Floats, valence: Floats, clusters: EmotionClusters) -> Floats:
+    """[B] one score for a whole window, from features in their own units: ``seed-literal`` only."""
+    rows = []
+    for column in (window[:, :, STEP], window[:, :, DURATION], window[:, :, PITCH] * N_PITCHES):
+        rows += [column.mean(axis=1), column.max(axis=1), column.std(axis=1)]
+    apart = np.stack(rows, axis=1)[:, None, :] - clusters.musical_centroids()
+    return _score(np.sqrt((apart * apart).sum(axis=-1)), valence, clusters)
+
+
+def _score(distances: Floats, valence: Floats, clusters: EmotionClusters) -> Floats:
+    happy, sad = distances[..., clusters.happy], distances[..., 1 - clusters.happy]
+    is_happy = valence >= 0
+    return emotion_score(np.where(is_happy, happy, sad), np.where(is_happy, sad, happy))
+
+
+def seed_logits(
+    logits: Floats, score: Floats, valence: Floats, strength: Floats, guidance: SeedGuidance
+) -> Floats:
+    """[B, 128] the seed document's (alpha x score + beta x logits), before its temperature.
+
+    Args:
+        logits: [B, 128] of the network.
+        score: [B, 128]: one score for all pitches would cancel in the softmax.
+        valence: [B].
+        strength: [B] multiplies alpha, as the size of the valence does.
+        guidance: alpha and beta.
+    """
+    assert score.shape == logits.shape, "one score per pitch"
+    alpha = guidance.alpha * strength * np.abs(valence)
+    return alpha[:, None] * score + guidance.beta * logits
+
+
+def on_keyboard(logits: Floats) -> Floats:
+    """[B, 128] the same logits, with no chance for a pitch off the piano."""
+    return np.where(OFF_KEYBOARD, -np.inf, logits)
+
+
+def seed_gamma(drawn: float) -> float:
+    """Gamma or delta from a draw of N(1, sigma), so that happy is always shorter: abs(1 - g)."""
+    return abs(1 - drawn)
+
+
+def seed_literal_gamma(drawn: float) -> float:
+    """Gamma or delta by the seed document's letters, 1 - abs(g): negative half the time."""
+    return 1 - abs(drawn)
+
+
+GAMMA: dict[str, Callable[[float], float]] = {
+    "none": lambda _drawn: 0.0,
+    "seed": seed_gamma,
+    "seed-literal": seed_literal_gamma,
+}
+
+
+def time_factor(valence: float, strength: float, gamma: float) -> float:
+    """What a predicted step or duration is multiplied by: 1 - l x gamma.
+
+    >>> time_factor(1, 1, 0.1), time_factor(-1, 1, 0.1)
+    (0.9, 1.1)
+    """
+    return max(SLOWEST, 1 - valence * strength * gamma)

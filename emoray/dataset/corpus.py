@@ -1,0 +1,170 @@
+"""Corpus: a collection of pieces as a folder of Parquet, one row a piece.
+
+Conventions
+-----------
+Files in = rows out: a bad or missing file is a row with its reason in ``error`` and empty notes. The
+schema is explicit, so a shard of rejects reads like any other. A corpus is finished when it holds
+``_SUCCESS.json``; nothing reads one that does not.
+
+A piece's id is a hash of its bytes, and so is its split where the collection brings none: it never moves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from emoray.config import SCHEMA_VERSION
+from emoray.errors import CorpusError, MidiError
+from emoray.notes import FIELDS, NOTE, Notes
+from emoray.readers.midi import read_midi
+
+SCHEMA = pa.schema(
+    [
+        ("piece_id", pa.string()),
+        ("path", pa.string()),
+        ("split", pa.string()),
+        ("composer", pa.string()),
+        ("title", pa.string()),
+        ("year", pa.int32()),
+        ("error", pa.string()),
+        ("onset", pa.list_(pa.float64())),
+        ("duration", pa.list_(pa.float32())),
+        ("pitch", pa.list_(pa.uint8())),
+        ("velocity", pa.list_(pa.uint8())),
+    ]
+)
+FILES = pa.schema(
+    [(name, SCHEMA.field(name).type) for name in ("path", "split", "composer", "title", "year")]
+)
+"""What is known of a file before it is opened; ``path`` is relative to the collection."""
+SUCCESS = "_SUCCESS.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSummary:
+    """What ``_SUCCESS.json`` says."""
+
+    rows: int
+    errors: int
+    notes: int
+    splits: dict[str, int] = field(default_factory=dict)
+    """Good pieces in each split."""
+    reasons: dict[str, int] = field(default_factory=dict)
+    """Why files are bad, and how many."""
+    version: int = SCHEMA_VERSION
+
+
+def row(root: Path, file: dict[str, Any]) -> dict[str, Any]:
+    """One file to one row of ``SCHEMA``. A bad or missing file becomes a row with its reason: none vanishes."""
+    data, notes, error = b"", np.empty(0, NOTE), None
+    try:
+        data = (root / file["path"]).read_bytes()
+        notes = read_midi(data, subject=file["path"])
+    except OSError as err:
+        error = f"{file['path']}: {err.strerror or err}; check that the file is there and may be read"
+    except MidiError as err:
+        error = str(err)
+    piece_id = hashlib.blake2b(data, digest_size=8).hexdigest() if data else None
+    split = file["split"] or (split_of(piece_id) if piece_id else None)
+    return (
+        file | {"piece_id": piece_id, "split": split, "error": error} | {name: notes[name] for name in FIELDS}
+    )
+
+
+def rows(files: pa.Table, root: Path) -> pa.Table:
+    """Files (``FILES``) to rows of ``SCHEMA``: every shard alike, even one of rejects only."""
+    return pa.Table.from_pylist([row(root, file) for file in files.to_pylist()], SCHEMA)
+
+
+def split_of(piece_id: str) -> str:
+    """80 % train, 10 % validation, 10 % test, by the hash."""
+    place = int(piece_id, 16) % 10
+    return {8: "validation", 9: "test"}.get(place, "train")
+
+
+def summarise(table: pa.Table) -> CorpusSummary:
+    """Counts over rows of ``SCHEMA``."""
+    splits: dict[str, int] = {}
+    reasons: dict[str, int] = {}
+    for split, error in zip(table["split"].to_pylist(), table["error"].to_pylist(), strict=True):
+        counts, key = (splits, split) if error is None else (reasons, _kind(error))
+        counts[key] = counts.get(key, 0) + 1
+    lengths = pc.list_value_length(table["onset"])
+    return CorpusSummary(
+        rows=len(table),
+        errors=sum(reasons.values()),
+        notes=int(pc.sum(lengths).as_py() or 0),
+        splits=splits,
+        reasons=reasons,
+    )
+
+
+def added(summaries: Iterator[CorpusSummary]) -> CorpusSummary:
+    """The sum of summaries, with reasons from the most frequent one down."""
+    total, splits, reasons = {"rows": 0, "errors": 0, "notes": 0}, dict[str, int](), dict[str, int]()
+    for summary in summaries:
+        for name in total:
+            total[name] += getattr(summary, name)
+        for counts, more in ((splits, summary.splits), (reasons, summary.reasons)):
+            for key, count in more.items():
+                counts[key] = counts.get(key, 0) + count
+    ordered = dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
+    return CorpusSummary(**total, splits=dict(sorted(splits.items())), reasons=ordered)
+
+
+def open_corpus(folder: Path) -> CorpusSummary:
+    """Check that a folder is a finished corpus.
+
+    Raises:
+        CorpusError: it is not, or of another version.
+    """
+    try:
+        fields = json.loads((folder / SUCCESS).read_text())
+        if fields["version"] != SCHEMA_VERSION:
+            raise CorpusError(
+                folder, f"has version {fields['version']}, not {SCHEMA_VERSION}; ingest it again"
+            )
+        return CorpusSummary(**fields)
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise CorpusError(
+            folder, f"is not a finished corpus ({SUCCESS}: {err}); run `emoray ingest`"
+        ) from err
+
+
+def parts(folder: Path) -> list[Path]:
+    """The Parquet files of a corpus, in order."""
+    return sorted(folder.glob("part-*.parquet"))
+
+
+def read_pieces(folder: Path, split: str | None = None) -> Iterator[tuple[dict[str, Any], Notes]]:
+    """Good pieces of a corpus, in order: (metadata, notes); ``split`` None is all of them."""
+    open_corpus(folder)
+    for part in parts(folder):
+        yield from pieces_of(pq.read_table(part), split)
+
+
+def pieces_of(table: pa.Table, split: str | None = None) -> Iterator[tuple[dict[str, Any], Notes]]:
+    """Good pieces among rows of ``SCHEMA``: (metadata, notes)."""
+    columns = {name: table[name].combine_chunks() for name in FIELDS}
+    metadata = table.drop_columns(list(FIELDS)).to_pylist()
+    for index, record in enumerate(metadata):
+        if record["error"] is None and split in (None, record["split"]):
+            notes = np.empty(len(columns["onset"][index]), NOTE)
+            for name in FIELDS:
+                notes[name] = columns[name][index].values.to_numpy(zero_copy_only=False)
+            yield record, notes
+
+
+def _kind(error: str) -> str:
+    """The reason in a row's error without its subject and remedy, to be counted."""
+    return error.split(": ", 1)[-1].split("; ", 1)[0].split(" (", 1)[0]

@@ -1,0 +1,93 @@
+"""Cluster: a corpus to emotion clusters; Ray Data computes the features, scikit-learn fits on the driver.
+
+Only the training split is clustered, so that nothing later is judged on what it was fitted to. The driver
+holds nine numbers a window: eight megabytes for all of MAESTRO.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import ray.data
+from numpy.typing import NDArray
+
+from emoray.config import SeedPreset
+from emoray.dataset import corpus
+from emoray.dataset.clusters import EmotionClusters, LabelledPiece, fit_clusters
+from emoray.dataset.features import FEATURES, window_features
+from emoray.errors import CorpusError, EmorayError
+from emoray.progress import Meter
+from emoray.readers.labels import Label
+from emoray.readers.midi import read_midi
+
+WINDOW = SeedPreset().window + 1
+"""Notes in a window: the context of composing and one candidate."""
+FEATURE_SCHEMA = pa.schema([(name, pa.float32()) for name in FEATURES] + [("pieces", pa.int32())])
+
+
+def cluster_corpus(
+    folder: Path, labels: Sequence[Label] = (), *, window: int = WINDOW, random_seed: int = 0
+) -> tuple[EmotionClusters, NDArray[np.float32]]:
+    """Fit emotion clusters to the training split of a corpus.
+
+    Returns:
+        The clusters, and the features [W, 9] that they were fitted to.
+
+    Raises:
+        CorpusError: it is not a corpus, has nothing to fit to, or a labelled file cannot be read.
+    """
+    features = corpus_features(folder, window)
+    return fit_clusters(
+        features, window=window, labelled=labelled_pieces(labels, window), random_seed=random_seed
+    ), features
+
+
+def corpus_features(folder: Path, window: int) -> NDArray[np.float32]:
+    """[W, 9] features of the windows of all training pieces, in the order of the corpus."""
+    summary = corpus.open_corpus(folder)
+    if not summary.splits.get("train"):
+        raise CorpusError(
+            folder, "has no training pieces; ingest more files or check the splits in the metadata"
+        )
+    parts = [str(part.resolve()) for part in corpus.parts(folder)]
+    dataset = ray.data.read_parquet(parts).map_batches(
+        features_of, batch_size=None, batch_format="pyarrow", fn_kwargs={"window": window}
+    )
+    blocks = []
+    with Meter("features", summary.splits["train"], "pieces") as meter:
+        for block in dataset.iter_batches(batch_size=None, batch_format="numpy"):
+            blocks.append(np.stack([block[name] for name in FEATURES], axis=1))
+            meter.advance(int(block["pieces"].sum()))
+    features = np.concatenate(blocks)
+    return features[np.lexsort(features.T)]  # blocks arrive in any order; k-means should not notice
+
+
+def features_of(table: pa.Table, window: int) -> pa.Table:
+    """Rows of a corpus to rows of features; ``pieces`` is 1 in the first row of a piece: runs in a worker."""
+    rows = [window_features(notes, window) for _, notes in corpus.pieces_of(table, "train")]
+    features = np.concatenate([np.empty((0, len(FEATURES)), np.float32), *rows])
+    first = np.zeros(len(features), np.int32)
+    first[np.cumsum([0, *map(len, rows)])[:-1]] = 1
+    return pa.Table.from_arrays([*features.T, first], schema=FEATURE_SCHEMA)
+
+
+def labelled_pieces(labels: Sequence[Label], window: int) -> list[LabelledPiece]:
+    """The windows of labelled files.
+
+    Raises:
+        CorpusError: a file cannot be read: half of the labels would be worse than none.
+    """
+    pieces = []
+    for label in labels:
+        try:
+            notes = read_midi(label.path.read_bytes(), subject=label.path)
+        except (OSError, EmorayError) as err:
+            raise CorpusError(
+                label.path, f"is labelled but cannot be read ({err}); take its row out"
+            ) from err
+        features = window_features(notes, window)
+        pieces.append(LabelledPiece(features=features, valence=label.valence, arousal=label.arousal))
+    return pieces

@@ -1,0 +1,116 @@
+"""Ingest: a folder of MIDI to a corpus, by Ray Data.
+
+Each task opens a shard of files and writes its own part, by a temporary name and a rename, so a task that
+runs twice writes the same file twice. Everything goes to a staging folder beside the target; only when all
+parts are there does it get ``_SUCCESS.json`` and the target's name. Opening files inside the task, rather
+than letting Ray list them, keeps a row for a file that is missing or broken.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray.data
+
+from emoray.dataset import corpus
+from emoray.dataset.corpus import CorpusSummary
+from emoray.errors import CorpusError
+from emoray.progress import Meter
+from emoray.readers.metadata import PieceMetadata, read_metadata
+
+SHARD_FILES = 64
+"""Files in one task and in one part."""
+SUMMARY = pa.schema([("summary", pa.string())])
+
+
+def ingest(
+    folder: Path, out: Path, *, metadata: Path | None = None, overwrite: bool = False
+) -> CorpusSummary:
+    """Read all MIDI under ``folder`` into a corpus at ``out``.
+
+    Raises:
+        CorpusError: nothing to read, nowhere to write, or ``out`` is there and ``overwrite`` is not set.
+    """
+    known = read_metadata(metadata) if metadata else {}
+    files = list_files(folder, known)
+    if out.exists() and not overwrite:
+        raise CorpusError(out, "exists already; choose another folder or pass --overwrite")
+    staging = out.with_name(f"{out.name}.staging-{uuid.uuid4().hex[:8]}")
+    try:
+        staging.mkdir(parents=True)
+        summary = _write_parts(files, folder.resolve(), staging.resolve())
+        (staging / corpus.SUCCESS).write_text(json.dumps(dataclasses.asdict(summary), indent=2) + "\n")
+        _publish(staging, out)
+    except OSError as err:
+        raise CorpusError(
+            out, f"cannot be written ({err.strerror or err}); free space or choose another"
+        ) from err
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return summary
+
+
+def list_files(folder: Path, known: dict[str, PieceMetadata]) -> pa.Table:
+    """Every MIDI file under ``folder`` and every one that the metadata names: rows of ``corpus.FILES``.
+
+    Raises:
+        CorpusError: there is none, or the folder is not one.
+    """
+    if not folder.is_dir():
+        raise CorpusError(folder, "is not a folder; give the folder that holds the MIDI files")
+    found = {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.suffix.lower() in (".mid", ".midi") and path.is_file()
+    }
+    if not found:
+        raise CorpusError(folder, "holds no .mid or .midi files; give the folder that does")
+    named = [
+        {"path": path} | dataclasses.asdict(known.get(path, PieceMetadata()))
+        for path in sorted(found | known.keys())
+    ]
+    return pa.Table.from_pylist(named, corpus.FILES)
+
+
+def _write_parts(files: pa.Table, root: Path, staging: Path) -> CorpusSummary:
+    shards = [files.slice(first, SHARD_FILES) for first in range(0, len(files), SHARD_FILES)]
+    numbered = [
+        shard.append_column("part", pa.array([number] * len(shard), pa.int32()))
+        for number, shard in enumerate(shards)
+    ]
+    dataset = ray.data.from_arrow(numbered).map_batches(
+        write_part, batch_size=None, batch_format="pyarrow", fn_kwargs={"root": root, "staging": staging}
+    )
+    summaries = []
+    with Meter("ingest", len(files), "files") as meter:
+        for row in dataset.iter_rows():
+            summaries.append(CorpusSummary(**json.loads(row["summary"])))
+            meter.advance(summaries[-1].rows)
+    return corpus.added(iter(summaries))
+
+
+def write_part(shard: pa.Table, root: Path, staging: Path) -> pa.Table:
+    """Open the files of a shard, write its part, and tell what is in it: runs in a worker."""
+    number = shard["part"][0].as_py()
+    table = corpus.rows(shard.drop_columns(["part"]), root)
+    temporary = staging / f"{uuid.uuid4().hex}.tmp"
+    pq.write_table(table, temporary, compression="zstd")
+    temporary.rename(staging / f"part-{number:06d}.parquet")
+    summary: dict[str, Any] = dataclasses.asdict(corpus.summarise(table))
+    return pa.Table.from_pylist([{"summary": json.dumps(summary)}], SUMMARY)
+
+
+def _publish(staging: Path, out: Path) -> None:
+    """Give the staged folder its name; an old corpus goes only once the new one is complete."""
+    old = out.with_name(f"{out.name}.staging-{uuid.uuid4().hex[:8]}")
+    if out.exists():
+        out.rename(old)
+    staging.rename(out)
+    shutil.rmtree(old, ignore_errors=True)

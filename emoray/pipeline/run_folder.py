@@ -1,0 +1,177 @@
+"""Run folder: what a training run keeps on disk, and how its standing travels from one epoch to the next.
+
+State between epochs is safetensors for what is a tensor and JSON for the rest: no pickle.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from emoray.config import SeedPreset
+from emoray.dataset.clusters import EmotionClusters
+from emoray.errors import CheckpointError
+from emoray.model.card import model_card
+from emoray.model.checkpoint import CONFIG, save_checkpoint
+from emoray.model.network import SeedNetwork
+from emoray.model.training import Standing
+from emoray.progress import Meter
+
+RUN, METRICS_LINES = "run.json", "metrics.jsonl"
+Weights = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's folder; every path in it is absolute, because Ray's workers run elsewhere."""
+
+    path: Path
+    clusters: EmotionClusters
+
+    @property
+    def state(self) -> Path:
+        """Ray's folder of the run."""
+        return self.path / "state"
+
+    @classmethod
+    def start(
+        cls, path: Path, asked: dict[str, Any], clusters: EmotionClusters, *, resume: bool
+    ) -> RunFolder:
+        """Open a new run folder, or with ``resume`` an old one that was asked for the same.
+
+        Raises:
+            CheckpointError: it exists and ``resume`` is not set, or it was asked for something else.
+        """
+        path = path.resolve()
+        before = path / RUN
+        if resume and before.is_file():
+            old = json.loads(before.read_text())
+            if changed := sorted(key for key in old.keys() | asked.keys() if old.get(key) != asked.get(key)):
+                raise CheckpointError(
+                    path,
+                    f"was started with other {', '.join(changed)}; repeat those or train into a new folder",
+                )
+        elif path.exists() and any(path.iterdir()):
+            raise CheckpointError(path, "exists already; go on with --resume or choose a new folder")
+        else:
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                before.write_text(json.dumps(asked, indent=2) + "\n")
+            except OSError as err:
+                raise CheckpointError(
+                    path, f"cannot be written ({err.strerror}); choose another folder"
+                ) from err
+        return cls(path, clusters)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run has ended and its checkpoint is there."""
+        return (self.path / CONFIG).is_file()
+
+    def write_metrics(self, standing: Standing) -> None:
+        """``metrics.jsonl``, a line for each epoch done, and the newest epoch for TensorBoard."""
+        from tensorboardX import SummaryWriter
+
+        lines = [json.dumps(metrics) for metrics in standing.history]
+        _replace(self.path / METRICS_LINES, "\n".join(lines) + "\n")
+        with SummaryWriter(str(self.path / "tensorboard"), purge_step=standing.epoch) as board:
+            for name, value in standing.history[-1].items():
+                board.add_scalar(name, value, standing.epoch)
+
+    def finish(self, network: SeedNetwork, preset: SeedPreset, standing: Standing) -> None:
+        """Write the checkpoint of the best epoch and the picture of the losses."""
+        from emoray.writers.plot import loss_curves
+
+        metrics = {"best_epoch": standing.best_epoch, "seconds": round(standing.seconds, 1)}
+        metrics |= {
+            name: value
+            for name, value in standing.history[standing.best_epoch - 1].items()
+            if name != "seconds"
+        }
+        (self.path / "loss.png").write_bytes(loss_curves(standing.history))
+        save_checkpoint(
+            self.path,
+            network=network,
+            preset=preset,
+            clusters=self.clusters,
+            metrics=metrics,
+            card=model_card(preset, metrics, asked=json.loads((self.path / RUN).read_text())),
+        )
+
+    @contextmanager
+    def watched(self, epochs: int) -> Iterator[None]:
+        """Show progress while the workers write ``metrics.jsonl``."""
+        over = threading.Event()
+        with Meter("train", epochs, "epochs") as meter:
+            watcher = threading.Thread(target=self._watch, args=(meter, over), daemon=True)
+            watcher.start()
+            try:
+                yield
+            finally:
+                over.set()
+                watcher.join()
+
+    def _watch(self, meter: Meter, over: threading.Event) -> None:
+        path = self.path / METRICS_LINES
+        while True:
+            ended = over.wait(1.0)
+            lines = path.read_text().splitlines() if path.is_file() else []
+            for line in lines[meter.done :]:
+                epoch = json.loads(line)
+                meter.advance(
+                    1, f"loss {epoch['validation_loss']:.4f}, pitch {epoch['validation_pitch_nll']:.3f} nats"
+                )
+            if ended:
+                return
+
+
+def save_state(
+    folder: Path, standing: Standing, network: SeedNetwork, optimizer: torch.optim.Optimizer, best: Weights
+) -> None:
+    """All that the next epoch needs, in a folder."""
+    moments = {
+        f"{index}.{name}": value
+        for index, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+    }
+    for name, tensors in (("network", network.state_dict()), ("optimizer", moments), ("best", best)):
+        save_file(
+            {key: value.detach().cpu().contiguous() for key, value in tensors.items()},
+            folder / f"{name}.safetensors",
+        )
+    (folder / "standing.json").write_text(json.dumps(dataclasses.asdict(standing)))
+
+
+def load_state(
+    folder: Path, network: SeedNetwork, optimizer: torch.optim.Optimizer | None = None, *, best: bool = False
+) -> tuple[Standing, Any]:
+    """What ``save_state`` wrote, into ``network`` and ``optimizer``.
+
+    Returns:
+        The standing, and the best weights so far; with ``best``, the network holding them instead.
+    """
+    standing = Standing(**json.loads((folder / "standing.json").read_text()))
+    weights = load_file(folder / "best.safetensors")
+    network.load_state_dict(weights if best else load_file(folder / "network.safetensors"))
+    if optimizer is not None:
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for key, value in load_file(folder / "optimizer.safetensors").items():
+            index, name = key.split(".", 1)
+            state.setdefault(int(index), {})[name] = value
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return standing, network if best else weights
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)

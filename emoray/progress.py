@@ -1,0 +1,81 @@
+"""Progress of long work: a bar with rate and ETA on a terminal, plain lines elsewhere; always on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TextIO
+
+PLAIN_EVERY = 5.0
+"""Seconds between two plain lines."""
+
+
+class Meter:
+    """Counts units of work that are done; use it as a context manager.
+
+    >>> import io
+    >>> log = io.StringIO()
+    >>> with Meter("ingest", 2, "files", stream=log) as meter:
+    ...     meter.advance(2)
+    >>> log.getvalue().split(" in ")[0]
+    'ingest: 2 of 2 files (100 %)'
+    """
+
+    def __init__(self, name: str, total: int, unit: str, *, stream: TextIO | None = None) -> None:
+        self.name, self.total, self.unit = name, total, unit
+        self.stream = stream or sys.stderr
+        self.done, self.started, self.printed = 0, time.monotonic(), 0.0
+        self.bar = _bar(self.stream) if self.stream.isatty() else None
+
+    def __enter__(self) -> Meter:
+        if self.bar is not None:
+            self.bar.start()
+            self.task = self.bar.add_task(self.name, total=self.total, unit=self.unit, note="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+        elif self.done and self.printed != self.done:
+            self._print("")
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """``count`` more units are done; ``note`` is shown behind them, such as a loss."""
+        self.done += count
+        if self.bar is not None:
+            self.bar.update(self.task, advance=count, note=note)
+        elif time.monotonic() - self.started > PLAIN_EVERY * (self._lines + 1) or note:
+            self._print(note)
+
+    _lines = 0
+
+    def _print(self, note: str) -> None:
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        self._lines, self.printed = int(seconds / PLAIN_EVERY), self.done
+        left = (self.total - self.done) * seconds / max(self.done, 1)
+        share = f"{self.done:,} of {self.total:,} {self.unit} ({self.done / max(self.total, 1):.0%})"
+        share = share.replace("%", " %")
+        eta = f", {left:.0f} s left" if self.done < self.total else ""
+        self.stream.write(f"{self.name}: {share} in {seconds:.0f} s{eta}{', ' + note if note else ''}\n")
+        self.stream.flush()
+
+
+def _bar(stream: TextIO):  # type: ignore[no-untyped-def]  # rich is imported only where there is a terminal
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"),
+        TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+        console=Console(file=stream),
+    )  # fmt: skip
