@@ -1,0 +1,83 @@
+"""Pictures: bytes from anywhere to pixels, within limits.
+
+Conventions
+-----------
+A picture is [h, w, 3] uint8 in OpenCV's order (blue, green, red), upright as its EXIF says, without
+transparency (see-through parts become grey) and without animation (the first frame counts). A large JPEG is
+decoded at a reduced size: a face is looked for on far fewer pixels than a camera takes.
+
+Nothing is written anywhere, and no error repeats what a picture holds.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emoray.config import Limits
+from emoray.errors import FaceError
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+Picture = NDArray[np.uint8]
+"""[h, w, 3] uint8, blue, green, red."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""Read; other decoders stay closed to strangers (one of Pillow's starts Ghostscript)."""
+ENOUGH = 1280
+"""Pixels of the longer side that a JPEG keeps at least."""
+
+
+def decode(data: bytes, limits: Limits, *, subject: object = "picture") -> Picture:
+    """Bytes to pixels.
+
+    Raises:
+        FaceError: too many bytes or pixels, not a picture, or a damaged one.
+    """
+    from PIL import Image, ImageOps
+
+    if len(data) > limits.picture_bytes:
+        raise FaceError(subject, f"has more than {limits.picture_bytes:,} bytes; send a smaller picture")
+    too_large = FaceError(subject, f"has more than {limits.picture_pixels:,} pixels; send a smaller picture")
+    try:
+        with warnings.catch_warnings(), _opened(data) as image:
+            warnings.simplefilter("ignore")  # damaged EXIF, odd palettes: the pixels are what counts
+            if image.width * image.height > limits.picture_pixels:  # from the header: nothing is decoded yet
+                raise too_large
+            image.draft(None, (ENOUGH, ENOUGH))
+            return _pixels(ImageOps.exif_transpose(image))
+    except FaceError:
+        raise
+    except Image.DecompressionBombError:
+        raise too_large from None
+    except Exception as err:  # Pillow's decoders raise nearly anything on damaged bytes
+        formats = ", ".join(FORMATS)
+        reason = f"cannot be read ({type(err).__name__}); send a whole picture in one of {formats}"
+        raise FaceError(subject, reason) from err
+
+
+def _opened(data: bytes) -> PIL.Image.Image:
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is the lower one
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+
+
+def _pixels(image: PIL.Image.Image) -> Picture:
+    from PIL import Image
+
+    if image.mode[0] in "IF":  # 16 or 32 bits of grey, which Pillow would clip at 255
+        deep = np.asarray(image, dtype=float)
+        plain = np.clip(deep / (257 if deep.max() > 255 else 1), 0, 255).astype(np.uint8)
+        return np.repeat(plain[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        grey = Image.new("RGBA", image.size, (128, 128, 128, 255))
+        image = Image.alpha_composite(grey, image.convert("RGBA"))
+    colours = np.asarray(image.convert("RGB"))
+    return np.ascontiguousarray(colours[:, :, ::-1])
