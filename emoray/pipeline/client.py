@@ -8,7 +8,7 @@ spreads, up to ``attempts`` times. An item is idempotent, so a call made twice c
 
 One item must not end a batch of 100,000: an unexpected error (a bug that an item brings out) becomes the
 failed result of that item, with the error's type and message, and its traceback goes to the log as an
-ERROR. What fails when the application is deployed stops the run; that is ``deploy``'s part.
+ERROR. An application that is gone as a whole does end the batch: it would fail all the items that are left.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+from ray import exceptions as core
+from ray.serve import exceptions as serving
 
 from emoray.answer import failed
 from emoray.errors import ClusterError
@@ -28,6 +31,24 @@ log = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 30.0
 """Seconds."""
+PASSING = (
+    TimeoutError,
+    core.RayActorError,  # ActorDiedError and ActorUnavailableError
+    core.WorkerCrashedError,
+    core.NodeDiedError,
+    core.ObjectLostError,
+    core.OutOfMemoryError,
+    core.TaskCancelledError,
+    serving.BackPressureError,
+    serving.ReplicaUnavailableError,
+)
+"""Errors of the cluster and not of the item: the same call may succeed a moment later."""
+
+
+def passes(error: BaseException) -> bool:
+    """Whether the same call may succeed a moment later; looks into errors that came through a replica."""
+    cause = getattr(error, "cause", None)  # a RayTaskError keeps what the replica raised
+    return isinstance(error, PASSING) or (isinstance(cause, BaseException) and passes(cause))
 
 
 def answer_all(
@@ -53,5 +74,63 @@ def answer_all(
 
     Returns:
         [n] of (result, attempts it took), in the order of ``items``.
+
+    Raises:
+        ClusterError: the application is not running.
     """
-    raise NotImplementedError
+    assert window > 0
+    assert attempts > 0
+
+    def answer(item: Item) -> tuple[Result, int]:
+        return _answer(handle, item, timeout_s, [pause_s * 2**i for i in range(attempts - 1)], jitter)
+
+    with ThreadPoolExecutor(window, thread_name_prefix="answer") as threads:
+        return list(threads.map(answer, items))
+
+
+def _answer(
+    handle: Any, item: Item, timeout_s: float, pauses: Sequence[float], jitter: random.Random
+) -> tuple[Result, int]:
+    """The result of one item, and the attempt that gave it; a pause follows each attempt but the last."""
+    for attempt, pause in enumerate([*pauses, None], start=1):
+        try:
+            return _call(handle, item, timeout_s), attempt
+        except Exception as err:  # noqa: BLE001 a replica's bug can be anything, and must not end the batch
+            if not passes(err):
+                return _unexpected(item, err), attempt
+            log.warning("%s: attempt %d failed: %s", item.id, attempt, _name(err))
+            if pause is None:
+                return _gave_up(item, err, attempt), attempt
+        time.sleep(min(pause, LONGEST_PAUSE) * jitter.uniform(0.5, 1.5))
+    raise AssertionError("the last attempt returns")
+
+
+def _call(handle: Any, item: Item, timeout_s: float) -> Result:
+    response = handle.answer.remote(item)
+    try:
+        return response.result(timeout_s=timeout_s)
+    except TimeoutError:
+        response.cancel()  # nobody waits for it any more
+        raise
+
+
+def _unexpected(item: Item, err: Exception) -> Result:
+    if isinstance(err, serving.RayServeException):
+        raise ClusterError("serve", f"the application is gone ({err}); start the batch again") from err
+    log.error("%s: unexpected error", item.id, exc_info=err)
+    what = f"{_name(err)}: {_last_line(getattr(err, 'cause', None) or err)}"
+    return failed(item, ClusterError(item.id, f"unexpected {what}; a bug, the log has its traceback"))
+
+
+def _gave_up(item: Item, err: Exception, attempts: int) -> Result:
+    times = "once" if attempts == 1 else f"{attempts} times"
+    reason = f"tried {times}, the last time {_name(err)}; retry it when the cluster is well"
+    return failed(item, ClusterError(item.id, reason))
+
+
+def _name(err: BaseException) -> str:
+    return type(getattr(err, "cause", None) or err).__name__
+
+
+def _last_line(err: BaseException) -> str:
+    return (str(err).strip().splitlines() or [""])[-1]

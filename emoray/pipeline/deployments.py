@@ -1,0 +1,148 @@
+"""Deployments: the face reader, the seed reader and the composer as Serve stages, and the one that asks them.
+
+Conventions
+-----------
+A deployment is a thin wrapper over a stage of ``stages.py``. Work that takes a processor runs in a thread,
+off the event loop: a replica goes on collecting its next batch and answering health checks meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from ray import serve
+
+from emoray.answer import Compose, ReadFaces, ReadSeed, seed_or_error
+from emoray.config import Request
+from emoray.emotion import Evidence
+from emoray.errors import EmorayError
+from emoray.items import Item, Result
+from emoray.notes import Notes
+from emoray.pipeline.client import passes
+from emoray.pipeline.http import build_app
+from emoray.pipeline.settings import HttpSettings, ServeSettings
+from emoray.pipeline.stages import Loaders, answer_item, together_or_alone
+
+ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1", "DEEPFACE_BACKEND_ENGINE": "onnx"}
+"""Of each replica; the libraries read them when they are imported."""
+SEEDS_AT_ONCE = 4
+"""Threads of one seed reader."""
+SPARE = 8
+"""Calls that a replica takes beyond its work: health checks, questions about the guidance."""
+
+
+class Faces:
+    """Pictures that arrive together, read in one call."""
+
+    def __init__(self, settings: ServeSettings, load: Callable[[ServeSettings], ReadFaces]) -> None:
+        self._read = load(settings)
+        self.read.set_max_batch_size(settings.max_batch_size)
+        self.read.set_batch_wait_timeout_s(settings.batch_wait)
+
+    @serve.batch
+    async def read(self, pictures: list[bytes]) -> list[Evidence | Exception]:
+        """What each picture says."""
+        return await asyncio.to_thread(together_or_alone, self._read, pictures)
+
+
+class Seeds:
+    """Seeds, each read on its own: pYIN takes seconds for a recording."""
+
+    def __init__(self, settings: ServeSettings, load: Callable[[ServeSettings], ReadSeed]) -> None:
+        self._read = load(settings)
+
+    async def read(self, item: Item) -> Notes | EmorayError:
+        """The seed's notes, or why there are none."""
+        return await asyncio.to_thread(seed_or_error, item, self._read)
+
+
+class ComposerDeployment:
+    """Requests that arrive together, composed in one call of the network."""
+
+    def __init__(self, settings: ServeSettings, load: Callable[[ServeSettings], tuple[Compose, str]]) -> None:
+        self._compose, self._guidance = load(settings)
+        self.compose.set_max_batch_size(settings.max_batch_size)
+        self.compose.set_batch_wait_timeout_s(settings.batch_wait)
+
+    @serve.batch
+    async def compose(self, requests: list[Request]) -> list[Notes | Exception]:
+        """The composed notes of each request."""
+        return await asyncio.to_thread(together_or_alone, self._compose, requests)
+
+    async def guidance(self) -> str:
+        """The mode for items that name none; any answer also says that the composer is alive."""
+        return self._guidance
+
+
+class Answers:
+    """An item to its result, through the three stages."""
+
+    def __init__(self, faces: Any, seeds: Any, composer: Any) -> None:
+        self._faces, self._seeds, self._composer = faces, seeds, composer
+        self._guidance: str | None = None
+
+    async def answer(self, item: Item) -> Result:
+        """The result of an item; a mistake of its user is a failed result, a bug is raised."""
+        if self._guidance is None:
+            self._guidance = await self.ready()
+        return await answer_item(
+            item,
+            read_face=self._faces.read.remote,
+            read_seed=self._seeds.read.remote,
+            compose=self._composer.compose.remote,
+            guidance=self._guidance,
+        )
+
+    async def ready(self) -> str:
+        """The default guidance mode, asked from a composer: it answers only when one is alive."""
+        return await self._composer.guidance.remote()
+
+
+class Door(Answers):
+    """``Answers`` with an HTTP door in front."""
+
+    def __init__(self, faces: Any, seeds: Any, composer: Any, http: HttpSettings) -> None:
+        super().__init__(faces, seeds, composer)
+        self._http = http
+
+    def __serve_build_asgi_app__(self) -> Any:
+        """Build the app in the replica, where nothing of it has to be pickled."""
+        return build_app(self.answer, self.ready, passes, self._http)
+
+
+def application(settings: ServeSettings, http: HttpSettings | None, loaders: Loaders) -> serve.Application:
+    """The four deployments, bound to each other; with ``http`` the last one has a door."""
+    batches = 2 * settings.max_batch_size  # one under way, one that fills: with fewer no batch is ever full
+    faces = _stage(Faces, settings.face_replicas, settings.face_cpus, batches, settings)
+    seeds = _stage(Seeds, settings.seed_replicas, settings.seed_cpus, SEEDS_AT_ONCE, settings)
+    composer = _stage(
+        ComposerDeployment, settings.composer_replicas, settings.composer_cpus, batches + SPARE, settings
+    )
+    stages = (
+        faces.bind(settings, loaders.faces),
+        seeds.bind(settings, loaders.seeds),
+        composer.bind(settings, loaders.composer),
+    )
+    replicas, cpus = settings.answer_replicas, settings.answer_cpus
+    at_once = 2 * settings.in_flight + SPARE  # of a replica; all of in_flight may come to one
+    if http is None:
+        return _stage(Answers, replicas, cpus, at_once, settings).bind(*stages)
+    door = _stage(serve.ingress()(Door), replicas, cpus, at_once, settings)
+    return door.options(name=Answers.__name__).bind(*stages, http)
+
+
+def _stage(kind: type, replicas: int, cpus: float, at_once: int, settings: ServeSettings) -> serve.Deployment:
+    """A deployment that takes ``at_once`` calls a replica and lets as many as a full house wait."""
+    return serve.deployment(kind).options(
+        name=kind.__name__,
+        num_replicas=replicas,
+        max_ongoing_requests=at_once,
+        max_queued_requests=settings.in_flight + SPARE,
+        backpressure_config={"status_code": 503, "retry_after_s": 1},
+        max_constructor_retry_count=2,
+        graceful_shutdown_timeout_s=10,
+        ray_actor_options={"num_cpus": cpus, "runtime_env": {"env_vars": ENVIRONMENT}},
+        logging_config={"enable_access_log": False},
+    )

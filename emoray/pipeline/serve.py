@@ -1,0 +1,170 @@
+"""Serve: deploy the application for a batch or behind an HTTP door, and take it down again.
+
+Conventions
+-----------
+The caller has started or joined Ray. A batch opens no port: its application has no route, and if it is the
+first on the cluster, Serve runs without a proxy. What fails here stops the run before its first item.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray import serve
+from ray.serve.config import HTTPOptions
+
+from emoray.errors import ClusterError
+from emoray.pipeline.deployments import application
+from emoray.pipeline.guards import check_host, check_port
+from emoray.pipeline.settings import HttpSettings, ServeSettings
+from emoray.pipeline.stages import LOADERS, Loaders
+
+UPLOAD = 60.0
+"""Seconds a request may take beyond its answer, to send its files."""
+Handle = Any
+"""A Serve handle whose ``answer.remote(item)`` gives a ``Result``; it survives pickling."""
+
+
+def cpus_needed(settings: ServeSettings) -> float:
+    """CPUs that the replicas take from the cluster; Serve's own controller and proxy take none.
+
+    >>> cpus_needed(ServeSettings())
+    0.6
+    """
+    stages = ("face", "seed", "composer", "answer")
+    cpus = [getattr(settings, f"{stage}_replicas") * getattr(settings, f"{stage}_cpus") for stage in stages]
+    return round(sum(cpus), 4)
+
+
+def check_cpus(settings: ServeSettings, *, beside: float = 0.0) -> None:
+    """Refuse what would wait for ever: Ray starts no replica that has no room, and says nothing.
+
+    Args:
+        settings: what will be deployed.
+        beside: CPUs that something else needs at the same time, a Ray Data job for instance.
+
+    Raises:
+        ClusterError: the cluster has fewer CPUs.
+    """
+    have = float(ray.cluster_resources().get("CPU", 0))
+    need = cpus_needed(settings) + beside
+    if need > have:
+        what = max(("face", "seed", "composer", "answer"), key=lambda name: _share(settings, name))
+        flag = f"{what}_replicas" if getattr(settings, f"{what}_replicas") > 1 else f"{what}_cpus"
+        raise ClusterError("cluster", f"has {have:g} CPUs, this needs {need:g}; lower {flag}, or add a node")
+
+
+def _share(settings: ServeSettings, stage: str) -> float:
+    return getattr(settings, f"{stage}_replicas") * getattr(settings, f"{stage}_cpus")
+
+
+def deploy(
+    settings: ServeSettings, *, http: HttpSettings | None = None, loaders: Loaders = LOADERS
+) -> Handle:
+    """Deploy the application and wait until it runs; an application of the same name is replaced.
+
+    Args:
+        settings: replicas and what they load.
+        http: the door; None opens none.
+        loaders: what the replicas load.
+
+    Raises:
+        ClusterError: a replica cannot start, the cluster is too small, or Serve already runs on it with
+            another door.
+    """
+    check_cpus(settings)
+    if http is None:
+        serve.start(proxy_location="Disabled")  # a Serve that already runs keeps its proxy
+    else:
+        _start_proxy(http)
+    try:
+        return serve.run(
+            application(settings, http, loaders),
+            name=settings.app,
+            route_prefix=None if http is None else "/",
+        )
+    except RuntimeError as err:  # Serve's only word for any failure; the cause is a line of its text
+        delete(settings.app)
+        raise ClusterError(settings.app, f"could not be deployed: {_cause(str(err))}") from err
+    except KeyboardInterrupt:
+        delete(settings.app)
+        raise
+
+
+def handle_of(app: str) -> Handle:
+    """The handle of an application that is deployed, from any process of the cluster.
+
+    Raises:
+        ClusterError: there is none of that name.
+    """
+    try:
+        return serve.get_app_handle(app)
+    except serve.exceptions.RayServeException as err:
+        raise ClusterError(app, "is not deployed on this cluster; deploy it first") from err
+
+
+def delete(app: str) -> None:
+    """Take one application down; with the last one Serve itself, so that the next may open another door."""
+    applications = serve.status().applications
+    if app in applications:
+        serve.delete(app)
+    if not applications.keys() - {app}:
+        serve.shutdown()
+
+
+def serve_http(
+    settings: ServeSettings,
+    http: HttpSettings,
+    *,
+    ready: Callable[[str], None],
+    loaders: Loaders = LOADERS,
+) -> None:
+    """Answer HTTP until Ctrl-C, then let the requests under way finish and stop.
+
+    Args:
+        settings: replicas and what they load.
+        http: where the door is.
+        ready: is called with the door's address once it is open.
+        loaders: what the replicas load.
+
+    Raises:
+        ConfigError: the host lets other machines in and there is no token, or the port is in use.
+        ClusterError: see ``deploy``.
+    """
+    deploy(settings, http=http, loaders=loaders)
+    try:
+        host = f"[{http.host}]" if ":" in http.host else http.host
+        ready(f"http://{host}:{http.port}")
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        delete(settings.app)
+
+
+def _start_proxy(http: HttpSettings) -> None:
+    """Start Serve with its proxy. Serve ignores the settings of a second start, so this refuses one."""
+    check_host(http.host, http.token)
+    if serve.status().proxies:
+        raise ClusterError(
+            "serve", "already answers HTTP on this cluster; end it first: serve shutdown --yes"
+        )
+    check_port(http.host, http.port)
+    options = HTTPOptions(host=http.host, port=http.port, request_timeout_s=http.timeout + UPLOAD)
+    serve.start(proxy_location="HeadOnly", http_options=options)
+    if not serve.status().proxies:
+        raise ClusterError("serve", "already runs on this cluster for batches; wait until they have ended")
+
+
+def _cause(text: str) -> str:
+    r"""The line that matters in a replica's traceback: our own error if it is one.
+
+    >>> _cause("failed:\n  File ...\nemoray.errors.CheckpointError: runs/x: is damaged; train it again\n\n")
+    'runs/x: is damaged; train it again'
+    """
+    lines = [line.strip() for line in text.strip().splitlines()]
+    ours = [line.partition(": ")[2] for line in lines if line.startswith("emoray.errors.")]
+    return (ours or lines)[-1]
