@@ -1,0 +1,131 @@
+"""Client: order, window, retries and failed rows, on a handle made here; no cluster."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+
+from emoray.errors import ClusterError
+from emoray.items import Item, Result
+from emoray.pipeline.client import answer_all
+
+
+class Handle:
+    """Answers an item with what ``script(item, attempt)`` gives, or raises it."""
+
+    def __init__(self, script: Callable[[Item, int], Any]) -> None:
+        self.script, self.tries, self.cancelled = script, dict[str, int](), list[str]()
+        self.now = self.most = 0
+        self.lock = threading.Lock()
+        self.answer = self
+
+    def remote(self, item: Item) -> Response:
+        with self.lock:
+            self.tries[item.id] = self.tries.get(item.id, 0) + 1
+            self.now += 1
+            self.most = max(self.most, self.now)
+        return Response(self, item)
+
+
+class Response:
+    def __init__(self, handle: Handle, item: Item) -> None:
+        self.handle, self.item = handle, item
+
+    def result(self, timeout_s: float) -> Result:
+        time.sleep(0.002)
+        with self.handle.lock:
+            self.handle.now -= 1
+        given = self.handle.script(self.item, self.handle.tries[self.item.id])
+        if isinstance(given, Exception):
+            raise given
+        return given
+
+    def cancel(self) -> None:
+        self.handle.cancelled.append(self.item.id)
+
+
+def ok(item: Item, _attempt: int) -> Result:
+    return Result(id=item.id, status="ok", midi=b"MThd")
+
+
+def items(n: int) -> list[Item]:
+    return [Item(id=str(i), seed=b"x", valence=1.0) for i in range(n)]
+
+
+def ask(handle: Handle, n: int = 1, **settings: Any) -> list[tuple[Result, int]]:
+    fixed = {"window": 4, "timeout_s": 5.0, "attempts": 3, "jitter": random.Random(0), "pause_s": 0.0}
+    return answer_all(handle, items(n), **{**fixed, **settings})
+
+
+def through_a_replica(error: Exception) -> Exception:
+    """The error as Ray delivers it to the caller of a task."""
+    return RayTaskError("answer", "Traceback ...", error).as_instanceof_cause()
+
+
+def test_results_come_in_the_order_of_the_items_and_at_most_a_window_is_under_way():
+    handle = Handle(ok)
+    results = ask(handle, 50, window=4)
+    assert [result.id for result, _ in results] == [str(i) for i in range(50)]
+    assert {attempts for _, attempts in results} == {1}
+    assert 1 < handle.most <= 4
+
+
+def test_no_items_give_no_results():
+    assert ask(Handle(ok), 0) == []
+
+
+def passing_errors() -> list[Exception]:
+    died, gone, busy = ActorDiedError(), ActorUnavailableError("gone", None), BackPressureError(9, 8)
+    return [died, gone, busy, TimeoutError(), *map(through_a_replica, (died, gone, busy))]
+
+
+@pytest.mark.parametrize("which", range(7))
+def test_what_passes_is_tried_again(which):
+    error = passing_errors()[which]
+    handle = Handle(lambda item, attempt: ok(item, attempt) if attempt == 3 else error)
+    ((result, attempts),) = ask(handle)
+    assert (result.status, attempts) == ("ok", 3)
+
+
+def test_an_item_that_never_gets_through_is_a_failed_result_that_says_so():
+    ((result, attempts),) = ask(Handle(lambda item, attempt: ActorDiedError()), attempts=2)
+    assert (result.status, attempts, result.midi) == ("failed", 2, None)
+    assert "0: tried 2 times, the last time ActorDiedError" in (result.error or "")
+
+
+def test_a_call_that_takes_too_long_is_cancelled():
+    handle = Handle(lambda item, attempt: TimeoutError())
+    ask(handle, attempts=1)
+    assert handle.cancelled == ["0"]
+
+
+def test_a_bug_that_one_item_brings_out_is_its_failed_result_and_is_logged(caplog):
+    bug = through_a_replica(TypeError("unsupported operand"))
+    handle = Handle(lambda item, attempt: bug if item.id == "1" else ok(item, attempt))
+    results = ask(handle, 3)
+    assert [result.status for result, _ in results] == ["ok", "failed", "ok"]
+    assert "1: unexpected TypeError: unsupported operand" in (results[1][0].error or "")
+    assert results[1][1] == 1, "a bug is not tried again"
+    assert "Traceback" in caplog.text
+
+
+def test_an_application_that_is_gone_ends_the_batch():
+    with pytest.raises(ClusterError, match="the application is gone"):
+        ask(Handle(lambda item, attempt: DeploymentUnavailableError("emoray")), 2)
+
+
+def test_pauses_double_and_are_spread(monkeypatch):
+    slept: list[float] = []
+    monkeypatch.setattr("emoray.pipeline.client.time.sleep", slept.append)
+    monkeypatch.setattr(Response, "result", lambda *_, **__: (_ for _ in ()).throw(TimeoutError()))
+    ask(Handle(ok), attempts=4, pause_s=1.0, jitter=random.Random(1))
+    assert len(slept) == 3
+    assert all(0.5 * 2**i <= pause <= 1.5 * 2**i for i, pause in enumerate(slept))
+    assert slept[1] != 2 * slept[0], "chance spreads them"

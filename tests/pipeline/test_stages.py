@@ -1,0 +1,103 @@
+"""Stages: batches that fail as a whole, and one item through stages that live elsewhere; no Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from emoray.emotion import Evidence
+from emoray.errors import FaceError, MidiError, RequestError
+from emoray.items import Item, Result
+from emoray.notes import as_notes
+from emoray.pipeline.stages import answer_item, together_or_alone
+
+SEED = as_notes([0.0], [0.4], [60], [80])
+MORE = as_notes([0.5, 1.0], [0.4] * 2, [62, 64], [80] * 2)
+
+
+def tenfold(numbers: Sequence[int]) -> list[int]:
+    if 0 in numbers:
+        raise ZeroDivisionError("a bug")
+    if 13 in numbers:
+        raise RequestError("notes", "13 is too many; ask for fewer")
+    return [10 * number for number in numbers]
+
+
+def test_one_bad_member_does_not_harm_its_batch(caplog):
+    one, two, bug, mistake = together_or_alone(tenfold, [1, 2, 0, 13])
+    assert (one, two) == (10, 20)
+    assert isinstance(bug, ZeroDivisionError)
+    assert isinstance(mistake, RequestError)
+    errors = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(errors) == 1, "the bug's traceback is logged, a user's mistake is not"
+
+
+def test_a_good_batch_is_one_call():
+    calls = []
+    together_or_alone(lambda numbers: calls.append(len(numbers)) or list(numbers), [1, 2, 3])
+    assert calls == [3]
+
+
+def answered(item: Item, *, face: Any = None, seed: Any = SEED, composed: Any = MORE) -> Result:
+    async def given(value: Any) -> Any:
+        return value
+
+    return asyncio.run(
+        answer_item(
+            item,
+            read_face=lambda picture: given(face),
+            read_seed=lambda item: given(seed),
+            compose=lambda request: given(composed),
+            guidance="none",
+        )
+    )
+
+
+def test_an_item_goes_through_all_stages():
+    face = Evidence(status="ok", label=-1, valence=-0.9, faces=1, backend="fake")
+    result = answered(Item(id="a", seed=b"x", picture=b"y"), face=face)
+    assert (result.status, result.label, result.seed_notes, result.notes) == ("ok", -1, 1, 2)
+
+
+def test_a_bad_seed_is_a_failed_result():
+    result = answered(Item(id="a", seed=b"x", valence=1.0), seed=MidiError("seed", "is text; export it"))
+    assert (result.status, result.error) == ("failed", "seed: is text; export it")
+
+
+def test_what_the_stages_refuse_is_a_failed_result():
+    item = Item(id="a", seed=b"x", picture=b"y", valence=1.0)
+    ok = Evidence(status="ok", label=1, valence=1.0)
+    assert answered(item, face=FaceError("face", "no weights; fetch them")).status == "failed"
+    assert (
+        answered(item, face=ok, composed=RequestError("notes", "too many; ask for fewer")).status == "failed"
+    )
+
+
+def test_a_bug_in_a_stage_is_raised():
+    item = Item(id="a", seed=b"x", picture=b"y", valence=1.0)
+    with pytest.raises(ZeroDivisionError):
+        answered(item, face=ZeroDivisionError())
+    with pytest.raises(TypeError):
+        answered(Item(id="a", seed=b"x", valence=1.0), composed=TypeError())
+
+
+def test_the_seed_reader_is_not_sent_the_picture():
+    seen: list[Item] = []
+
+    async def face(picture: bytes) -> Evidence:
+        return Evidence(status="ok", label=1, valence=1.0)
+
+    async def seed(item: Item) -> Any:
+        seen.append(item)
+        return SEED
+
+    async def compose(request: Any) -> Any:
+        return MORE
+
+    item = Item(id="a", seed=b"x", picture=b"y")
+    asyncio.run(answer_item(item, read_face=face, read_seed=seed, compose=compose, guidance="none"))
+    assert (seen[0].picture, seen[0].seed) == (None, b"x")
