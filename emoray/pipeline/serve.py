@@ -86,9 +86,10 @@ def deploy(
             name=settings.app,
             route_prefix=None if http is None else "/",
         )
-    except RuntimeError as err:  # Serve's only word for any failure; the cause is a line of its text
+    except RuntimeError as err:  # Serve's only word for any failure
+        reason = _cause(_said_of(settings.app) or str(err))
         delete(settings.app)
-        raise ClusterError(settings.app, f"could not be deployed: {_cause(str(err))}") from err
+        raise ClusterError(settings.app, f"could not be deployed: {reason}") from err
     except KeyboardInterrupt:
         delete(settings.app)
         raise
@@ -157,6 +158,12 @@ def _start_proxy(http: HttpSettings) -> None:
     serve.start(proxy_location="HeadOnly", http_options=options)
     if not serve.status().proxies:
         raise ClusterError("serve", "already runs on this cluster for batches; wait until they have ended")
+
+
+def _said_of(app: str) -> str:
+    """What Serve says of each deployment of an application: a traceback, if a replica cannot start."""
+    stages = serve.status().applications[app].deployments.values()
+    return "\n".join(stage.message for stage in stages if stage.message)
 
 
 def _cause(text: str) -> str:

@@ -1,0 +1,252 @@
+"""Serve: the real deployments on a real cluster, with stages that are made here; one deployment for all."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from ray import serve
+
+from emoray.config import Request
+from emoray.emotion import Evidence
+from emoray.errors import CheckpointError, ClusterError, ConfigError, MidiError
+from emoray.items import Item
+from emoray.notes import Notes, as_notes
+from emoray.pipeline import serve as door
+from emoray.pipeline.client import answer_all
+from emoray.pipeline.settings import HttpSettings, ServeSettings
+from emoray.pipeline.stages import Loaders
+
+pytestmark = pytest.mark.ray
+
+TOKEN = "a token nobody guesses"
+DIE, BUG, SLOW = 666, 13, 99
+"""Random seeds with which the composer made here ends its process once, fails, or takes its time."""
+SETTINGS = ServeSettings(
+    app="test", max_batch_size=4, batch_wait=0.2, face_cpus=0.1, seed_cpus=0.1, composer_cpus=0.1
+)
+
+
+def note(notebook: Path, stage: str, size: int) -> None:
+    with (notebook / stage).open("a") as lines:
+        lines.write(f"{size}\n")
+
+
+def read_faces(notebook: Path, pictures: Sequence[bytes]) -> list[Evidence]:
+    note(notebook, "faces", len(pictures))
+    return [Evidence(status="ok", label=1, valence=0.9, faces=1, backend="fake") for _ in pictures]
+
+
+def read_seed(item: Item) -> Notes:
+    if item.seed != b"good":
+        raise MidiError(item.seed_name, "is not MIDI; export it again")
+    return as_notes([0.0], [0.4], [60], [80])
+
+
+def compose(notebook: Path, requests: Sequence[Request]) -> list[Notes]:
+    note(notebook, "composer", len(requests))
+    asked = {request.random_seed for request in requests}
+    if DIE in asked and not (notebook / "died").exists():
+        (notebook / "died").touch()
+        os._exit(1)
+    if BUG in asked:
+        raise TypeError("a bug that one item brings out")
+    time.sleep(0.4 if SLOW in asked else 0.05)
+    return [as_notes([1.0], [0.4], [one.random_seed % 128], [80]) for one in requests]
+
+
+def stages(notebook: Path) -> Loaders:
+    """Stages that write the size of each batch into the notebook."""
+    return Loaders(
+        faces=lambda settings: partial(read_faces, notebook),
+        seeds=lambda settings: read_seed,
+        composer=lambda settings: (partial(compose, notebook), "none"),
+    )
+
+
+@dataclass
+class Deployed:
+    handle: Any
+    url: str
+    notebook: Path
+
+    def sizes(self, stage: str) -> list[int]:
+        """Of the batches since the last question."""
+        page = self.notebook / stage
+        lines = page.read_text().split() if page.exists() else []
+        page.write_text("")
+        return [int(line) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def deployed(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    notebook = tmp_path_factory.mktemp("notebook")
+    http = HttpSettings(port=free_port(), token=TOKEN, max_body=200_000)
+    handle = door.deploy(SETTINGS, http=http, loaders=stages(notebook))
+    yield Deployed(handle, f"http://127.0.0.1:{http.port}", notebook)
+    door.delete(SETTINGS.app)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def item(random_seed: int, **fields: Any) -> Item:
+    fixed = {"id": f"row-{random_seed}", "seed": b"good", "valence": 1.0, "random_seed": random_seed}
+    return Item(**{**fixed, **fields})
+
+
+def ask(deployed: Deployed, items: Sequence[Item], **settings: Any) -> list[Any]:
+    fixed = {"window": 8, "timeout_s": 30.0, "attempts": 8, "jitter": random.Random(0)}
+    return answer_all(deployed.handle, items, **{**fixed, **settings})
+
+
+def post(deployed: Deployed, *, token: str = TOKEN, **sent: Any) -> httpx.Response:
+    headers = {"authorization": f"Bearer {token}"} | sent.pop("headers", {})
+    return httpx.post(f"{deployed.url}/v1/generate", headers=headers, timeout=30, **sent)
+
+
+def without_a_length(size: int) -> dict[str, Any]:
+    """A form with one large file, sent piece by piece."""
+    start = b'--b\r\nContent-Disposition: form-data; name="seed"; filename="s"\r\n\r\n'
+    pieces = (piece for piece in [start, *[b"x" * 50_000] * (size // 50_000), b"\r\n--b--\r\n"])
+    return {"content": pieces, "headers": {"content-type": "multipart/form-data; boundary=b"}}
+
+
+def test_batches_fill_up_to_their_size(deployed):
+    deployed.sizes("composer")
+    results = ask(deployed, [item(i, picture=b"face") for i in range(100, 124)])
+    assert [result.id for result, _ in results] == [f"row-{i}" for i in range(100, 124)]
+    assert {result.status for result, _ in results} == {"ok"}
+    composed, seen = deployed.sizes("composer"), deployed.sizes("faces")
+    assert sum(composed) == sum(seen) == 24
+    assert max(composed) == max(seen) == 4
+    assert len(composed) <= 9, "24 requests in batches of 4 are 6 full ones, give or take the ends"
+
+
+def test_bad_items_fail_alone(deployed):
+    results = ask(deployed, [item(1), item(2, seed=b"text"), item(BUG), item(4, valence=None), item(5)])
+    assert [result.status for result, _ in results] == ["ok", "failed", "failed", "failed", "ok"]
+    assert results[1][0].error == "seed: is not MIDI; export it again"
+    assert "unexpected TypeError" in (results[2][0].error or "")
+
+
+def test_every_answer_arrives_although_a_composer_dies_under_load(deployed):
+    results = ask(deployed, [item(i) for i in (*range(200, 212), DIE, *range(212, 224))])
+    assert (deployed.notebook / "died").exists()
+    assert {result.status for result, _ in results} == {"ok"}
+    assert max(attempts for _, attempts in results) > 1
+
+
+def test_a_handle_can_be_found_by_name(deployed):
+    ((result, _),) = answer_all(
+        door.handle_of(SETTINGS.app), [item(7)], window=1, timeout_s=30, attempts=1, jitter=random.Random(0)
+    )
+    assert (result.status, result.notes) == ("ok", 1)
+
+
+def test_an_application_that_is_not_there_is_named(deployed):
+    with pytest.raises(ClusterError, match="nobody: is not deployed"):
+        door.handle_of("nobody")
+
+
+def test_a_post_is_answered_with_midi(deployed):
+    response = post(deployed, files={"seed": b"good", "image": b"face"}, data={"random_seed": "64"})
+    assert (response.status_code, response.content[:4]) == (200, b"MThd")
+    assert response.headers["x-emoray-random-seed"] == "64"
+    assert (response.headers["x-emoray-backend"], response.headers["x-emoray-image-status"]) == ("fake", "ok")
+
+
+def test_the_same_post_gives_the_same_bytes(deployed):
+    sent = {"files": {"seed": b"good"}, "data": {"emotion": "sad"}}
+    first = post(deployed, **sent)
+    again = {**sent["data"], "random_seed": first.headers["x-emoray-random-seed"]}
+    assert post(deployed, files=sent["files"], data=again).content == first.content
+
+
+def test_the_door_refuses_with_the_right_status(deployed):
+    emotion = {"emotion": "sad"}
+    assert post(deployed, token="wrong", files={"seed": b"good"}, data=emotion).status_code == 401
+    assert post(deployed, files={"seed": b"text"}, data=emotion).status_code == 422
+    assert post(deployed, files={"seed": b"x" * 300_000}, data=emotion).status_code == 413
+    assert post(deployed, **without_a_length(400_000)).status_code == 413
+    assert post(deployed, json={}).status_code == 415
+
+
+def test_health_and_documentation_are_served(deployed):
+    health = httpx.get(f"{deployed.url}/healthz")
+    assert (health.status_code, health.json()) == (200, {"status": "ok", "guidance": "none"})
+    assert "/v1/generate" in httpx.get(f"{deployed.url}/openapi.json").json()["paths"]
+    assert httpx.get(f"{deployed.url}/docs").status_code == 200
+
+
+def test_a_crowd_is_told_to_come_back(deployed):
+    sent = {"files": {"seed": b"good"}, "data": {"emotion": "sad", "random_seed": str(SLOW)}}
+    with ThreadPoolExecutor(60) as crowd:
+        responses = list(crowd.map(lambda _: post(deployed, **sent), range(60)))
+    assert {response.status_code for response in responses} == {200, 503}
+    assert all("retry-after" in response.headers for response in responses if response.status_code == 503)
+
+
+def test_a_second_door_on_the_same_cluster_is_refused(deployed):
+    with pytest.raises(ClusterError, match="already answers HTTP"):
+        door.deploy(SETTINGS, http=HttpSettings(port=free_port()), loaders=stages(deployed.notebook))
+    assert httpx.get(f"{deployed.url}/healthz").status_code == 200
+
+
+def test_a_door_for_other_machines_is_refused_without_a_token(deployed):
+    with pytest.raises(ConfigError, match="set a token"):
+        door.serve_http(SETTINGS, HttpSettings(host="0.0.0.0"), ready=lambda _: None)
+
+
+def test_a_batch_beside_the_door_has_no_route_of_its_own(deployed):
+    settings = ServeSettings(app="batch", max_batch_size=4, composer_cpus=0.1)
+    handle = door.deploy(settings, loaders=stages(deployed.notebook))
+    try:
+        assert handle.answer.remote(item(1)).result(timeout_s=30).status == "ok"
+        routes = httpx.get(f"{deployed.url}/-/routes").json()
+        assert set(routes.values()) == {SETTINGS.app}
+    finally:
+        door.delete("batch")
+    assert set(serve.status().applications) == {SETTINGS.app}
+
+
+def test_what_fails_when_it_is_deployed_stops_the_run_in_one_line(deployed):
+    def broken(_: ServeSettings) -> Any:
+        raise CheckpointError("runs/seed", "is damaged; train it again")
+
+    good = stages(deployed.notebook)
+    settings = ServeSettings(app="broken", composer_cpus=0.1)
+    with pytest.raises(ClusterError, match="broken: could not be deployed: runs/seed: is damaged; train it"):
+        door.deploy(settings, loaders=Loaders(good.faces, good.seeds, broken))
+    assert "broken" not in serve.status().applications
+
+
+def test_a_cluster_that_is_too_small_is_refused_with_the_setting_to_lower(deployed):
+    with pytest.raises(ClusterError, match=r"has 4 CPUs, this needs 10\.35; lower composer_replicas"):
+        door.deploy(ServeSettings(composer_replicas=40), loaders=stages(deployed.notebook))
+
+
+def test_ctrl_c_takes_the_application_down(monkeypatch):
+    events: list[str] = []
+
+    def ready(url: str) -> None:
+        events.append(url)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(door, "deploy", lambda settings, **_: events.append("deployed"))
+    monkeypatch.setattr(door, "delete", lambda app: events.append(f"deleted {app}"))
+    door.serve_http(SETTINGS, HttpSettings(host="::1", port=8123), ready=ready)
+    assert events == ["deployed", "http://[::1]:8123", "deleted test"]
