@@ -187,6 +187,25 @@ def anchored(clusters: EmotionClusters, labelled: Sequence[LabelledPiece]) -> Em
     )
 
 
+def cluster_report(clusters: EmotionClusters) -> dict[str, Any]:
+    """What the clusters say, for people: centroids in seconds and MIDI numbers."""
+    centroids = clusters.musical_centroids()
+    named = {"happy": clusters.happy, "sad": 1 - clusters.happy}
+    return {
+        "window": clusters.window,
+        "sizes": {name: clusters.sizes[index] for name, index in named.items()},
+        "centroids": {
+            name: {
+                feature: round(float(value), 4)
+                for feature, value in zip(clusters.features, centroids[index], strict=True)
+            }
+            for name, index in named.items()
+        },
+        "rule": clusters.rule,
+        "evidence": clusters.evidence,
+    }
+
+
 def balanced_accuracy(lean: NDArray[np.float64], label: NDArray[np.int64]) -> float:
     """Mean over the two labels of the share with the right sign of ``lean``; a lean of 0 counts half.
 

@@ -77,6 +77,15 @@ class RunFolder:
         """Whether the run has ended and its checkpoint is there."""
         return (self.path / CONFIG).is_file()
 
+    def standing(self, preset: SeedPreset) -> Standing:
+        """Where the run stands, by the epochs it has written down."""
+        path = self.path / METRICS_LINES
+        lines = path.read_text().splitlines() if path.is_file() else []
+        standing = Standing(learning_rate=preset.learning_rate)
+        for line in lines:
+            standing = standing.after(json.loads(line), preset)
+        return standing
+
     def write_metrics(self, standing: Standing) -> None:
         """``metrics.jsonl``, a line for each epoch done, and the newest epoch for TensorBoard."""
         from tensorboardX import SummaryWriter

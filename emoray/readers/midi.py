@@ -4,7 +4,8 @@ Conventions
 -----------
 All pitched tracks are merged; drums are left out. Ticks become seconds through the tempo changes of the
 whole file. Of overlapping notes of one pitch each ends at the first note-off after its own onset: that is
-pretty_midi's reading, and what a piano does. A note that never ends, or ends where it begins, is dropped.
+pretty_midi's reading, and what a piano does. A note that never ends, or ends where it begins, is dropped;
+so is a second strike of a held key that brings no note-off of its own (pretty_midi ends it with the first).
 The sustain pedal is ignored.
 """
 

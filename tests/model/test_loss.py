@@ -1,0 +1,30 @@
+import math
+
+import torch
+
+from emoray.config import SeedPreset
+from emoray.model.loss import losses, non_negative_squared_error, pitch_of
+from emoray.model.network import Prediction
+
+
+def test_the_loss_by_hand():
+    """Uniform logits: ln 128. Step: (.5 - .1)^2. Duration: (-.2 - .3)^2 + 10 x .2."""
+    prediction = Prediction(torch.zeros(1, 128), torch.tensor([0.5]), torch.tensor([-0.2]))
+    parts = losses(prediction, torch.tensor([[60 / 128, 0.1, 0.3]]), SeedPreset())
+    assert abs(float(parts["pitch_nll"]) - math.log(128)) < 1e-6
+    assert abs(float(parts["step_loss"]) - 0.16) < 1e-6
+    assert abs(float(parts["duration_loss"]) - 2.25) < 1e-6
+    assert abs(float(parts["loss"]) - (0.05 * math.log(128) + 0.16 + 2.25)) < 1e-5
+
+
+def test_a_negative_time_is_pushed_up_and_a_positive_one_is_only_squared():
+    above = non_negative_squared_error(torch.tensor([0.3]), torch.tensor([0.1]))
+    below = non_negative_squared_error(torch.tensor([-0.1]), torch.tensor([-0.1]))
+    assert abs(float(above) - 0.04) < 1e-6
+    assert abs(float(below) - 1.0) < 1e-6
+
+
+def test_every_pitch_survives_model_units():
+    pitches = torch.arange(128)
+    y = torch.stack([pitches / 128, torch.zeros(128), torch.zeros(128)], dim=1)
+    assert torch.equal(pitch_of(y), pitches)

@@ -1,0 +1,88 @@
+import numpy as np
+import torch
+
+from emoray.config import SeedPreset
+from emoray.dataset.windows import flatten, window_starts
+from emoray.model import training
+from emoray.model.network import SeedNetwork
+from emoray.model.training import Standing
+from emoray.notes import as_notes
+
+PRESET = SeedPreset(window=5, hidden=16, batch_size=16, learning_rate=0.01)
+
+
+def scales(pieces=4, count=200):
+    """Pieces that climb a scale in even steps: easy to learn, so a network that cannot is broken."""
+    pitch = 48 + np.tile([0, 2, 4, 5, 7, 9, 11], count)[:count]
+    return flatten(
+        [as_notes(np.arange(count) * 0.25, [0.2] * count, pitch, [80] * count) for _ in range(pieces)]
+    )
+
+
+def test_training_learns_a_scale():
+    torch.manual_seed(0)
+    table, lengths = scales()
+    starts, network = window_starts(lengths, 5), SeedNetwork(16)
+    optimizer = torch.optim.Adam(network.parameters(), PRESET.learning_rate)
+
+    def validate():
+        sums = training.validation_sums(network, training.batches(table, starts, 5, 64), PRESET)
+        return training.means(sums)
+
+    before = validate()
+    for epoch in range(60):
+        order = training.epoch_starts(starts, len(starts), random_seed=0, epoch=epoch, rank=0)
+        training.train_epoch(network, optimizer, training.batches(table, order, 5, 16), PRESET)
+    after = validate()
+    assert abs(before["validation_pitch_nll"] - np.log(128)) < 0.3
+    assert after["validation_pitch_nll"] < 1.0
+    assert after["validation_step_loss"] < 0.01
+
+
+def test_an_epochs_order_depends_on_random_seed_epoch_and_rank_alone():
+    starts = np.arange(1000)
+    first = training.epoch_starts(starts, 100, random_seed=1, epoch=2, rank=0)
+    assert np.array_equal(first, training.epoch_starts(starts, 100, random_seed=1, epoch=2, rank=0))
+    assert len(set(first)) == 100
+    for other in ({"random_seed": 2, "epoch": 2, "rank": 0}, {"random_seed": 1, "epoch": 3, "rank": 0},
+                  {"random_seed": 1, "epoch": 2, "rank": 1}):  # fmt: skip
+        assert not np.array_equal(first, training.epoch_starts(starts, 100, **other))
+
+
+def test_validation_sums_of_shards_add_up_to_the_whole():
+    torch.manual_seed(0)
+    table, lengths = scales()
+    starts, network = window_starts(lengths, 5), SeedNetwork(16)
+
+    def sums(part):
+        return training.validation_sums(network, training.batches(table, part, 5, 64), PRESET)
+
+    whole, one, two = sums(starts), sums(starts[::2]), sums(starts[1::2])
+    for name, value in whole.items():
+        assert abs(value - one[name] - two[name]) < 1e-3 * max(1, abs(value))
+
+
+def epochs(*validation_losses):
+    standing = Standing(learning_rate=0.1)
+    for loss in validation_losses:
+        standing = standing.after(
+            {"validation_loss": loss, "seconds": 10.0}, SeedPreset(patience=4, epochs=9)
+        )
+    return standing
+
+
+def test_a_stall_halves_the_learning_rate_and_then_ends_training():
+    assert epochs(3.0, 2.0).learning_rate == 0.1
+    assert epochs(3.0, 2.0, 2.5).learning_rate == 0.1
+    assert epochs(3.0, 2.0, 2.5, 2.5).learning_rate == 0.05
+    stalled = epochs(3.0, 2.0, 2.5, 2.5, 2.5, 2.5)
+    assert (stalled.best_loss, stalled.best_epoch) == (2.0, 2)
+    assert stalled.finished(SeedPreset(patience=4)) == "no lower validation loss for 4 epochs"
+
+
+def test_training_stops_before_the_epoch_that_would_break_the_time_limit():
+    two_epochs_of_ten_seconds = epochs(3.0, 2.0)
+    assert two_epochs_of_ten_seconds.finished(SeedPreset(), max_seconds=29) == "the time is up"
+    assert two_epochs_of_ten_seconds.finished(SeedPreset(), max_seconds=31) == ""
+    assert two_epochs_of_ten_seconds.finished(SeedPreset(epochs=2)) == "all 2 epochs are done"
+    assert Standing().finished(SeedPreset(), max_seconds=0.001) == "", "one epoch is always trained"

@@ -1,0 +1,21 @@
+import io
+
+from emoray.progress import Meter
+
+
+def test_without_a_terminal_progress_is_plain_lines_with_an_eta():
+    log = io.StringIO()
+    with Meter("train", 4, "epochs", stream=log) as meter:
+        meter.advance(1, "loss 0.5")
+        meter.advance(3)
+    first, last = log.getvalue().splitlines()
+    assert first.startswith("train: 1 of 4 epochs (25 %) in 0 s, ")
+    assert first.endswith(" s left, loss 0.5")
+    assert last == "train: 4 of 4 epochs (100 %) in 0 s"
+
+
+def test_work_that_never_began_prints_nothing():
+    log = io.StringIO()
+    with Meter("train", 4, "epochs", stream=log):
+        pass
+    assert log.getvalue() == ""
