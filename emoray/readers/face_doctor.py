@@ -5,6 +5,7 @@ Nothing heavy is imported: `emoray doctor` must answer on a machine where half o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def status(home: Path | None = None) -> list[tuple[str, bool, str]]:
 
     The DeepFace parts may be missing: ``auto`` then takes fer-mini. Without the detector nothing works.
     """
-    checks = {
+    checks: dict[str, Callable[[], str]] = {
         "face detector": lambda: f"Haar cascade, {cascade_file()}",
         "fer-mini network": lambda: f"fer {version('fer')}, sha256 {_fer_hash()}",
         "DeepFace engine": _engine,

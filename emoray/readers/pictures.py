@@ -49,7 +49,8 @@ def decode(data: bytes, limits: Limits, *, subject: object = "picture") -> Pictu
             warnings.simplefilter("ignore")  # damaged EXIF, odd palettes: the pixels are what counts
             if image.width * image.height > limits.picture_pixels:  # from the header: nothing is decoded yet
                 raise too_large
-            image.draft(None, (ENOUGH, ENOUGH))
+            enough = ENOUGH / max(image.size)
+            image.draft(None, (round(image.width * enough), round(image.height * enough)))
             return _pixels(ImageOps.exif_transpose(image))
     except FaceError:
         raise

@@ -33,6 +33,8 @@ URLS = (
     f"https://huggingface.co/serengil/deepface/resolve/main/{NAME}",
 )
 """Where DeepFace itself fetches it, in its order."""
+SCRATCH = f".{NAME}.new-"
+"""How the names of unfinished files begin."""
 MOST_BYTES = 50_000_000
 """The real file has some six million."""
 SECONDS = 30
@@ -217,6 +219,8 @@ def _locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_name(f".{NAME}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            for left_over in path.parent.glob(f"{SCRATCH}*"):  # of a process that was killed
+                left_over.unlink()
             yield
     except OSError as err:
         raise WeightsError(
@@ -227,7 +231,7 @@ def _locked(path: Path) -> Iterator[None]:
 @contextmanager
 def _scratch(path: Path) -> Iterator[Path]:
     """A file name of our own beside ``path``; gone afterwards unless it was renamed."""
-    handle, name = tempfile.mkstemp(prefix=f".{NAME}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=SCRATCH, dir=path.parent)
     os.fchmod(handle, 0o644)  # mkstemp's files are private; workers may run under another user
     os.close(handle)
     try:
