@@ -1,0 +1,235 @@
+"""Batch folder: what it belongs to, who may drive it, and the settings of a batch. Without Ray.
+
+Conventions
+-----------
+``run.json`` is written once, before the first grain, and never changed: how far a run is, the parts tell.
+Its ``identity`` names what the music depends on; a folder takes only grains of its own identity.
+Settings that change nothing in the music (engine, workers, CPUs) may differ between two drives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import platform
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import IO, Any
+
+from emoray.config import GUIDANCE_MODES, RANGES, SCHEMA_VERSION, from_fields
+from emoray.errors import BatchError, ConfigError
+from emoray.pipeline.ledger import MANIFEST, Layout
+from emoray.pipeline.publish import publish
+from emoray.readers.expression import THRESHOLD
+
+RUN, LOCK = "run.json", "run.lock"
+ENGINES = ("serve", "data")
+_PACKAGES = ("emoray", "ray", "torch", "numpy", "pyarrow", "symusic", "librosa", "pretty_midi")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSettings:
+    """How a manifest is answered."""
+
+    checkpoint: Path | None = None
+    """None: the one that ships with emoray. Every node must see the same path."""
+    guidance: str | None = None
+    """Of rows that name none; None is what the checkpoint prescribes."""
+    strength: float = 1.0
+    """Of rows that name none."""
+    without_seed: bool = False
+    """Leave the seeds' notes out of the music."""
+    faces: str = "auto"
+    """The face backend."""
+    policy: str = "largest"
+    """What to do with several faces."""
+    threshold: float = THRESHOLD
+    """Of the face reader: below this confidence it abstains."""
+    engine: str = "serve"
+    """``serve`` answers through Ray Serve, ``data`` inside the workers; the music is the same."""
+    workers: int | None = None
+    """Ray Data actors; None is what suits the engine."""
+    worker_cpus: float | None = None
+    """CPUs that Ray sets aside for each worker; None is what suits the engine."""
+    window: int = 64
+    """Items under way in Serve at once, over all workers."""
+    timeout: float = 300.0
+    """Seconds for one attempt at one item; with ``data`` there is only one attempt, without a limit."""
+    attempts: int = 5
+    """How often an item is tried when Serve loses its replica or is overloaded."""
+    grain: int = 64
+    """Rows that are committed together: what a crash can cost."""
+
+    def __post_init__(self) -> None:
+        if self.guidance is not None and self.guidance not in GUIDANCE_MODES:
+            raise ConfigError("guidance", f"{self.guidance!r} is unknown; choose {', '.join(GUIDANCE_MODES)}")
+        if self.engine not in ENGINES:
+            raise ConfigError("engine", f"{self.engine!r} is unknown; choose {', '.join(ENGINES)}")
+        low, high = RANGES["strength"]
+        if not low <= self.strength <= high:
+            raise ConfigError("strength", f"must lie in {low}..{high}, got {self.strength}")
+        for name in ("workers", "worker_cpus", "window", "timeout", "attempts", "grain"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise ConfigError(name.replace("_", " "), f"must be a positive number, got {value!r}")
+
+    def anywhere(self) -> BatchSettings:
+        """The same settings for a process in another folder: Ray's workers, or a later drive."""
+        return dataclasses.replace(self, checkpoint=self.checkpoint and self.checkpoint.absolute())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What ``run.json`` holds."""
+
+    identity: dict[str, Any]
+    """What the music depends on: fingerprints of manifest and checkpoint, the root, settings."""
+    settings: dict[str, Any]
+    """``BatchSettings`` of the first drive."""
+    manifest: str
+    """Where the manifest was."""
+    rows: int
+    grain: int
+    versions: dict[str, str]
+    version: int = SCHEMA_VERSION
+
+    def save(self, out: Path) -> None:
+        """Publish ``run.json``.
+
+        Raises:
+            BatchError: it cannot be written.
+        """
+        text = json.dumps(dataclasses.asdict(self), indent=2, default=str) + "\n"
+        publish({out / RUN: text.encode()})
+
+    @classmethod
+    def load(cls, out: Path) -> Run:
+        """Read ``run.json``.
+
+        Raises:
+            BatchError: ``out`` is no batch folder, or one of another emoray.
+        """
+        path = out / RUN
+        try:
+            run = from_fields(cls, json.loads(path.read_text()), subject=path)
+        except FileNotFoundError:
+            raise BatchError(
+                out, f"is not a batch folder (no {RUN}); make one with `emoray batch run`"
+            ) from None
+        except (OSError, ValueError, TypeError, AttributeError, ConfigError) as err:
+            raise BatchError(path, f"cannot be used ({err}); start again in another folder") from err
+        if run.version != SCHEMA_VERSION:
+            reason = f"has version {run.version}, this emoray reads {SCHEMA_VERSION}"
+            raise BatchError(path, f"{reason}; start again in another folder")
+        return run
+
+    def layout(self, out: Path) -> Layout:
+        """Where its files are."""
+        return Layout(out, self.rows, self.grain)
+
+    def stored_settings(self) -> BatchSettings:
+        """The settings of the first drive."""
+        checkpoint = self.settings["checkpoint"]
+        fields = self.settings | {"checkpoint": Path(checkpoint) if checkpoint else None}
+        return from_fields(BatchSettings, fields, subject=RUN)
+
+    def refuse_other(self, identity: Mapping[str, Any], out: Path) -> None:
+        """Let only the identity of this folder pass.
+
+        Raises:
+            BatchError: it differs; the reason names in what.
+        """
+        theirs = self.identity
+        differing = [name for name in identity if theirs.get(name) != identity[name]]
+        short = [f"another {name}{_values(theirs.get(name), identity[name])}" for name in differing]
+        if short:
+            raise BatchError(out, f"belongs to {' and '.join(short)}; choose another folder for this batch")
+
+
+def refuse_foreign(out: Path) -> None:
+    """Let only a folder pass that holds nothing, or what a drive leaves that ended before ``run.json``.
+
+    Raises:
+        BatchError: it holds something else.
+    """
+    if foreign := sorted({path.name for path in out.iterdir()} - {LOCK, MANIFEST}):
+        raise BatchError(out, f"holds {foreign[0]!r} and is not a batch folder; choose an empty one")
+
+
+def versions() -> dict[str, str]:
+    """What the music of this run was made with."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in _PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+@contextlib.contextmanager
+def driving(out: Path) -> Iterator[int]:
+    """Be the only driver of a folder; yields this drive's fence, which is higher than any before.
+
+    The lock goes with the process, however it ends. A worker of an earlier drive that is still running
+    somewhere finds a higher fence than its own and no longer commits.
+
+    Raises:
+        BatchError: somebody else drives it, or it cannot be written.
+    """
+    path = out / LOCK
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
+    except OSError as err:
+        reason = f"cannot be written ({err.strerror})"
+        raise BatchError(out, f"{reason}; choose a folder that can, or make it writable") from err
+    with file:
+        if not _locked(file):
+            holder = " ".join(file.read().split()[1:]) or "another process"
+            raise BatchError(out, f"is in use by {holder}; wait for it to end")
+        fence = fence_of(out) + 1
+        line = f"{fence} process {os.getpid()} on {socket.gethostname()}"
+        os.pwrite(file.fileno(), f"{line:<200}\n".encode(), 0)  # one write, so a reader sees all or nothing
+        yield fence
+
+
+def _locked(file: IO[str]) -> bool:
+    for patience in (0.1, 0.2, 0.0):  # ``is_driven`` holds the lock for a moment as well
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(patience)
+    return False
+
+
+def is_driven(out: Path) -> bool:
+    """Whether a driver is at work in the folder."""
+    try:
+        with (out / LOCK).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def fence_of(out: Path) -> int:
+    """The fence of the latest drive; 0 before the first."""
+    try:
+        return int((out / LOCK).read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _values(theirs: object, ours: object) -> str:
+    """Both values, unless they are hashes that say nothing to a person."""
+    texts = [str(theirs), str(ours)]
+    return "" if any(len(text) == 64 for text in texts) else f" ({texts[0]}, now {texts[1]})"

@@ -1,0 +1,184 @@
+"""Grain: the rows that are answered and committed together, as one worker does it; without Ray.
+
+Whatever is wrong with a row ends up in its results row. What is wrong with the folder (disk full, lock
+taken over, Serve gone) is the ``problem`` of the grain, which the driver raises: it would hit every other
+grain as well.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from emoray.config import Limits
+from emoray.errors import BatchError, ClusterError, RequestError
+from emoray.items import Item, Result
+from emoray.pipeline import ledger
+from emoray.pipeline.batch_folder import fence_of
+from emoray.pipeline.ledger import Layout, LedgerRow
+from emoray.readers.files import read_inside
+from emoray.readers.manifest import Entry
+
+Engine = Callable[[Sequence[Item]], list[tuple[Result, int]]]
+"""Items to (result, attempts it took), in order; it raises for nothing that a single item brings along."""
+MOST_BYTES = 256_000_000
+"""Of seeds and pictures in memory before they are answered: a grain of large recordings goes in pieces."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a worker must know to do any grain of a run."""
+
+    layout: Layout
+    root: Path
+    fence: int
+    guidance: str | None
+    strength: float
+    without_seed: bool
+    again: bool = False
+    """Redo the rows that failed and keep the others."""
+    limits: Limits = field(default_factory=Limits)
+
+
+SUMMARY = pa.schema(
+    [
+        ("grain", pa.int64()),
+        ("rows", pa.int64()),
+        ("ok", pa.int64()),
+        ("failed", pa.int64()),
+        ("problem", pa.list_(pa.string())),
+    ]
+)
+"""What a worker tells the driver of a grain."""
+
+
+class GrainWorker:
+    """One actor of Ray Data: an engine, built once, and the grains that come by."""
+
+    def __init__(self, work: Work, build: Callable[[], Engine]) -> None:
+        self.work, self.engine = work, build()
+
+    def __call__(self, grains: pa.Table) -> pa.Table:
+        """[grain] to rows of ``SUMMARY``."""
+        done = [do_grain(self.work, number, self.engine) for number in grains["grain"].to_pylist()]
+        return pa.Table.from_pylist(done, SUMMARY)
+
+
+def do_grain(work: Work, number: int, engine: Engine) -> dict[str, Any]:
+    """Answer a grain and commit it.
+
+    Returns:
+        ``grain``, ``rows``, ``ok``, ``failed`` and ``problem``: subject and reason why it could not be
+        committed, or None.
+    """
+    try:
+        rows, music = _answered(work, number, engine)
+        if fence_of(work.layout.out) != work.fence:
+            raise BatchError(work.layout.out, "has been taken over by another run; leave it to that one")
+        ledger.commit(work.layout, number, rows, music)
+    except (BatchError, ClusterError) as err:
+        return {"grain": number, "rows": 0, "ok": 0, "failed": 0, "problem": [str(err.subject), err.reason]}
+    ok = sum(row["status"] == "ok" for row in rows)
+    return {"grain": number, "rows": len(rows), "ok": ok, "failed": len(rows) - ok, "problem": None}
+
+
+def _answered(work: Work, number: int, engine: Engine) -> tuple[list[LedgerRow], dict[str, bytes]]:
+    """The grain's results rows, in order, and the music that is new."""
+    entries = ledger.read_entries(work.layout, number)
+    before = (ledger.read_part(work.layout, number) or []) if work.again else []
+    rows = {row["row"]: row for row in before}
+    kept = {row["row"] for row in before if row["status"] == "ok"}
+    music: dict[str, bytes] = {}
+    for batch in _batches([entry for entry in entries if entry.row not in kept], work):
+        started = time.monotonic()
+        answers = iter(engine([item for _, item in batch if isinstance(item, Item)]))
+        seconds = (time.monotonic() - started) / len(batch)
+        for entry, item in batch:
+            result, attempts = (
+                next(answers) if isinstance(item, Item) else (item, 0 if _is_hopeless(entry) else 1)
+            )
+            row = _ledger_row(entry, result, seconds)
+            row["attempts"] = attempts + (rows[entry.row]["attempts"] if entry.row in rows else 0)
+            rows[entry.row] = row
+            if result.midi is not None:
+                music[row["midi"]] = result.midi
+    return [rows[entry.row] for entry in entries], music
+
+
+def _batches(entries: Sequence[Entry], work: Work) -> Iterator[list[tuple[Entry, Item | Result]]]:
+    """Entries with their files read, as many at a time as memory is meant to hold."""
+    batch: list[tuple[Entry, Item | Result]] = []
+    size = 0
+    for entry in entries:
+        item = _item(entry, work)
+        batch.append((entry, item))
+        size += len(item.seed) + len(item.picture or b"") if isinstance(item, Item) else 0
+        if size >= MOST_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _is_hopeless(entry: Entry) -> bool:
+    """Its cells are wrong, so it is not even tried: nothing on the disk could mend it."""
+    return entry.error is not None and not entry.mendable
+
+
+def _item(entry: Entry, work: Work) -> Item | Result:
+    """The entry with its files read, or its failed result."""
+    if _is_hopeless(entry):
+        return Result(id=entry.id, status="failed", error=entry.error)
+    try:
+        data = {
+            column: read_inside(work.root, path, most_bytes=most_bytes, subject=column)
+            for column, (path, most_bytes) in entry.files(work.limits).items()
+        }
+    except RequestError as err:
+        return Result(id=entry.id, status="failed", error=str(err))
+    return Item(
+        id=entry.id,
+        seed=data["seed"],
+        seed_name=entry.seed or "seed",
+        picture=data.get("image"),
+        picture_name=entry.image or "image",
+        valence=entry.valence,
+        notes=entry.notes,
+        seconds=entry.seconds,
+        temperature=entry.temperature,
+        strength=work.strength if entry.strength is None else entry.strength,
+        random_seed=entry.random_seed,
+        guidance=entry.guidance or work.guidance,
+        without_seed=work.without_seed,
+    )
+
+
+def _ledger_row(entry: Entry, result: Result, seconds: float) -> LedgerRow:
+    return {
+        "row": entry.row,
+        "id": entry.id,
+        "status": result.status,
+        "error": None if result.error is None else _text(result.error),
+        "label": result.label,
+        "valence": result.valence,
+        "faces": result.faces,
+        "image_status": result.image_status,
+        "seed_notes": result.seed_notes,
+        "notes": result.notes,
+        "midi": None if result.midi is None else ledger.music_path(entry.id),
+        "sha256": None if result.midi is None else sha256(result.midi).hexdigest(),
+        "attempts": 0,
+        "milliseconds": round(1000 * seconds),  # its share: items of a grain are answered together
+        "backend": result.backend,
+    }
+
+
+def _text(error: str) -> str:
+    """An error as Arrow can hold it, whatever an unexpected exception had to say."""
+    return error.encode("utf-8", "backslashreplace").decode()

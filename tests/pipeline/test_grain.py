@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from emoray.errors import ClusterError
+from emoray.items import Item, Result
+from emoray.pipeline import grain, ledger
+from emoray.pipeline.audit import status_of
+from emoray.pipeline.batch_folder import driving
+from emoray.pipeline.grain import Work, do_grain
+from emoray.pipeline.ledger import Layout
+from emoray.readers.manifest import Entry
+
+
+class Echo:
+    """An engine whose music is the seed's bytes; a seed that says ``bad`` fails."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[Item]] = []
+
+    def __call__(self, items: Sequence[Item]) -> list[tuple[Result, int]]:
+        """Each item took two attempts."""
+        self.asked.append(list(items))
+        return [(self.answer(item), 2) for item in items]
+
+    def answer(self, item: Item) -> Result:
+        """One result."""
+        if item.seed == b"bad":
+            return Result(id=item.id, status="failed", error=f"{item.seed_name}: half a \ud800 pair")
+        return Result(id=item.id, status="ok", label=1, valence=1.0, notes=3, seed_notes=1, midi=item.seed)
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    root = tmp_path / "root"
+    root.mkdir()
+    for name in ("a", "b", "bad"):
+        (root / f"{name}.mid").write_bytes(name.encode())
+    (root / "face.png").write_bytes(b"face")
+    layout = Layout(tmp_path / "out", rows=5, grain=5)
+    with driving(layout.out) as fence:
+        pass
+    entries = [
+        Entry(row=1, id="a", seed="a.mid", valence=1.0),
+        Entry(row=2, id="a", error="id a: is given twice, first in row 1"),
+        Entry(row=3, id="b", seed="b.mid", image="face.png", strength=0.5, guidance="none", notes=7),
+        Entry(row=4, id="bad", seed="bad.mid", valence=1.0),
+        Entry(row=5, id="gone", seed="gone.mid", valence=1.0, error="does not exist", mendable=True),
+    ]
+    ledger.write_entries(layout, entries)
+    return Work(layout=layout, root=root, fence=fence, guidance="seed", strength=2.0, without_seed=True)
+
+
+def test_every_row_has_its_result_and_every_answer_its_file(work):
+    summary = do_grain(work, 0, Echo())
+    assert summary == {"grain": 0, "rows": 5, "ok": 2, "failed": 3, "problem": None}
+    rows = ledger.read_part(work.layout, 0)
+    assert [(row["row"], row["status"], row["attempts"]) for row in rows] == [
+        (1, "ok", 2), (2, "failed", 0), (3, "ok", 2), (4, "failed", 2), (5, "failed", 1),
+    ]  # fmt: skip
+    assert [row["error"] for row in rows if row["error"]] == [
+        "id a: is given twice, first in row 1",
+        "bad.mid: half a \\ud800 pair",
+        "seed gone.mid: does not exist; check the path and the root",
+    ]
+    assert {row["midi"]: (work.layout.out / row["midi"]).read_bytes() for row in rows if row["midi"]} == {
+        ledger.music_path("a"): b"a",
+        ledger.music_path("b"): b"b",
+    }
+
+
+def test_an_item_takes_the_settings_of_the_run_where_its_row_names_none(work):
+    engine = Echo()
+    do_grain(work, 0, engine)
+    plain, picky, _ = engine.asked[0]
+    assert plain == Item(
+        id="a", seed=b"a", seed_name="a.mid", valence=1.0, strength=2.0, guidance="seed", without_seed=True
+    )
+    assert (picky.picture, picky.picture_name, picky.notes) == (b"face", "face.png", 7)
+    assert (picky.strength, picky.guidance) == (0.5, "none")
+
+
+def test_a_file_that_appears_before_its_turn_is_answered(work):
+    (work.root / "gone.mid").write_bytes(b"found")
+    assert do_grain(work, 0, Echo())["ok"] == 3
+
+
+def test_again_asks_only_for_failed_rows_and_counts_their_attempts(work):
+    do_grain(work, 0, Echo())
+    before = ledger.read_part(work.layout, 0)
+    (work.root / "bad.mid").write_bytes(b"better")
+    engine = Echo()
+    do_grain(dataclasses.replace(work, again=True), 0, engine)
+    assert [item.id for item in engine.asked[0]] == ["bad"]
+    after = ledger.read_part(work.layout, 0)
+    assert [row["attempts"] for row in after] == [2, 0, 2, 4, 2]
+    assert [after[place] for place in (0, 2)] == [before[place] for place in (0, 2)]
+    assert (after[3]["status"], after[3]["error"]) == ("ok", None)
+
+
+def test_large_files_are_answered_in_pieces(work, monkeypatch):
+    monkeypatch.setattr(grain, "MOST_BYTES", 1)
+    engine = Echo()
+    assert do_grain(work, 0, engine)["ok"] == 2
+    assert [len(items) for items in engine.asked if items] == [1, 1, 1]
+
+
+def test_a_worker_of_an_earlier_drive_no_longer_commits(work):
+    with driving(work.layout.out):
+        pass
+    summary = do_grain(work, 0, Echo())
+    assert "taken over by another run" in summary["problem"][1]
+    assert ledger.pending(work.layout) == [0]
+    assert not ledger.music_files(work.layout.out)
+
+
+def test_a_service_that_is_gone_is_the_problem_of_the_grain_and_of_no_row(work):
+    def gone(_items):
+        raise ClusterError("serve", "the application is gone")
+
+    assert do_grain(work, 0, gone)["problem"] == ["serve", "the application is gone"]
+    assert status_of(work.layout).done == 0
+
+
+def test_a_folder_that_cannot_be_written_is_the_problem_of_the_grain(work):
+    (work.layout.out / "results").write_bytes(b"in the way")
+    summary = do_grain(work, 0, Echo())
+    assert "cannot be written" in summary["problem"][1]
+    (work.layout.out / "results").unlink()
+    assert do_grain(work, 0, Echo())["problem"] is None
