@@ -1,0 +1,254 @@
+"""Batch: a manifest to many files of music and a results row for each of its rows, by Ray Data.
+
+Conventions
+-----------
+The driver decides which grains are pending and hands their numbers to Ray Data; a worker reads the rows of
+a grain, answers them, commits music and part by itself and tells only a summary. So a killed driver loses
+at most the grains under way, and Ray may run a grain twice without harm. See ``ledger.py`` for the files
+and the reason why Ray Data's own checkpoint is not used. Ray must be connected already (``cli.py``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.data
+
+from emoray.errors import BatchError, ClusterError, ManifestError
+from emoray.pipeline import ledger
+from emoray.pipeline.audit import Status, status_of
+from emoray.pipeline.batch_folder import RUN, BatchSettings, Run, driving, refuse_foreign, versions
+from emoray.pipeline.engines import EnginePlan, plan_engine
+from emoray.pipeline.grain import Engine, GrainWorker, Work
+from emoray.pipeline.ledger import Layout
+from emoray.pipeline.publish import sweep
+from emoray.progress import Meter
+from emoray.readers.manifest import Entry, read_manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """How a drive ended: every row has its result."""
+
+    rows: int
+    ok: int
+    failed: int
+    seconds: float
+    """Of this drive."""
+    reasons: dict[str, int]
+    """Why rows failed, the most frequent reason first."""
+
+
+def run_batch(
+    manifest: Path,
+    out: Path,
+    settings: BatchSettings | None = None,
+    *,
+    resume: bool = False,
+    root: Path | None = None,
+    engine: EnginePlan | None = None,
+) -> Summary:
+    """Answer every row of a manifest, or those that an earlier drive of the same batch left.
+
+    Args:
+        manifest: JSONL, CSV or Parquet.
+        out: the batch folder; new or empty, unless ``resume``.
+        settings: how to answer.
+        resume: go on with what is in ``out``, if anything is.
+        root: where the manifest's paths start from; its own folder if None.
+        engine: what answers; None is what the settings name.
+
+    Raises:
+        ManifestError: the manifest as a whole cannot be used.
+        BatchError: the folder is in use, belongs to another batch, or cannot be written.
+        ClusterError: the cluster is too small or lost its service.
+        CheckpointError, ConfigError, WeightsError: the engine cannot be had.
+        KeyboardInterrupt: interrupted; its text says how far the batch is.
+    """
+    started = time.monotonic()
+    settings, out = (settings or BatchSettings()).anywhere(), out.absolute()
+    data = _read(manifest)
+    root = (root or manifest.parent).resolve()
+    entries = read_manifest(data, name=manifest.name, root=root)
+    engine = engine or plan_engine(settings)
+    _check_cluster(engine)
+    run = Run(
+        identity=_identity(data, root, engine, settings),
+        settings=asdict(settings),
+        manifest=str(manifest.absolute()),
+        rows=len(entries),
+        grain=settings.grain,
+        versions=versions(),
+    )
+    with driving(out) as fence:
+        run = _entered(run, out, entries, resume=resume)
+        layout = run.layout(out)
+        work = _work(layout, root, fence, engine, settings)
+        _drive(layout, ledger.pending(layout), work, engine)
+        return _summary(status_of(layout), started)
+
+
+def retry_failed(
+    out: Path, settings: BatchSettings | None = None, *, engine: EnginePlan | None = None
+) -> Summary:
+    """Answer the failed rows of a complete batch again; files that were mended since are read anew.
+
+    A grain's part is replaced as a whole once its rows have been redone, so a crash loses nothing.
+
+    Args:
+        out: the batch folder.
+        settings: as of the first drive if None; they must mean the same music.
+        engine: what answers; None is what the settings name.
+
+    Raises:
+        BatchError, ClusterError, KeyboardInterrupt: see ``run_batch``; or the batch is not complete.
+    """
+    started, out = time.monotonic(), out.absolute()
+    run = Run.load(out)
+    settings = settings.anywhere() if settings else run.stored_settings()
+    engine = engine or plan_engine(settings)
+    _check_cluster(engine)
+    root = Path(run.identity["root"])
+    run.refuse_other(_engine_identity(engine, settings), out)
+    with driving(out) as fence:
+        layout = run.layout(out)
+        if ledger.pending(layout):
+            raise BatchError(out, "is not complete; finish it with --resume first")
+        sweep(out)
+        work = _work(layout, root, fence, engine, settings, again=True)
+        _drive(layout, ledger.failed_grains(layout), work, engine)
+        return _summary(status_of(layout), started)
+
+
+def _read(manifest: Path) -> bytes:
+    try:
+        return manifest.read_bytes()
+    except OSError as err:
+        raise ManifestError(manifest, f"cannot be read ({err.strerror}); check the path") from err
+
+
+def _identity(data: bytes, root: Path, engine: EnginePlan, settings: BatchSettings) -> dict[str, Any]:
+    """All that the music depends on, each by itself, so that a refusal can name what differs."""
+    manifest = hashlib.sha256(data).hexdigest()
+    return {"manifest": manifest, "root": str(root)} | _engine_identity(engine, settings)
+
+
+def _engine_identity(engine: EnginePlan, settings: BatchSettings) -> dict[str, Any]:
+    return {
+        "checkpoint": engine.checkpoint,
+        "guidance": settings.guidance or engine.guidance,
+        "strength": settings.strength,
+        "without seed": settings.without_seed,
+        "face backend": engine.faces,
+        "face policy": settings.policy,
+        "face threshold": settings.threshold,
+    }
+
+
+def _check_cluster(engine: EnginePlan) -> None:
+    """Refuse what would wait for CPUs for ever.
+
+    Raises:
+        ClusterError: the cluster is too small.
+    """
+    there = ray.cluster_resources().get("CPU", 0.0)
+    need = engine.workers * engine.worker_cpus + engine.service_cpus
+    if need > there + 1e-6:
+        reason = f"has {there:g} CPUs, this batch wants {need:g}; lower --workers (now {engine.workers})"
+        raise ClusterError("cluster", f"{reason} or join a larger one")
+
+
+def _entered(run: Run, out: Path, entries: Sequence[Entry], *, resume: bool) -> Run:
+    """The run of this folder: the one that is there, if it may go on, else this one, written down."""
+    sweep(out)
+    if not (out / RUN).exists():
+        refuse_foreign(out)
+        ledger.write_entries(run.layout(out), entries)
+        run.save(out)
+        return run
+    there = Run.load(out)
+    there.refuse_other(run.identity, out)
+    if not resume:
+        status = status_of(there.layout(out))
+        if status.complete:
+            raise BatchError(out, f"is complete ({status.rows:,} rows); read it with `emoray batch results`")
+        raise BatchError(out, f"is unfinished ({status.done:,} of {status.rows:,} rows); use --resume")
+    return there
+
+
+def _work(
+    layout: Layout,
+    root: Path,
+    fence: int,
+    engine: EnginePlan,
+    settings: BatchSettings,
+    *,
+    again: bool = False,
+) -> Work:
+    return Work(
+        layout=layout,
+        root=root,
+        fence=fence,
+        guidance=settings.guidance or engine.guidance,
+        strength=settings.strength,
+        without_seed=settings.without_seed,
+        again=again,
+    )
+
+
+def _drive(layout: Layout, grains: Sequence[int], work: Work, engine: EnginePlan) -> None:
+    """Have the grains done.
+
+    Raises:
+        BatchError: one could not be committed.
+        KeyboardInterrupt: with how far the batch is.
+    """
+    if not grains:
+        return
+    name = hashlib.sha256(str(layout.out).encode()).hexdigest()[:8]
+    try:
+        with engine.start(name) as build, Meter("batch", _rows(layout, grains), "rows") as meter:
+            for summary in _summaries(grains, work, engine, build):
+                if summary["problem"] is not None:
+                    raise BatchError(*summary["problem"])
+                meter.advance(summary["rows"])
+    except KeyboardInterrupt:
+        done = status_of(layout).done
+        text = f"interrupted: {done:,} of {layout.rows:,} rows done; run again with --resume"
+        raise KeyboardInterrupt(text) from None
+
+
+def _summaries(grains: Sequence[int], work: Work, engine: EnginePlan, build: Callable[[], Engine]) -> Any:
+    """A summary of each grain, as they get done; closing this stops the rest."""
+    blocks = [pa.table({"grain": pa.array([number], pa.int64())}) for number in grains]
+    dataset = ray.data.from_arrow(blocks).map_batches(
+        GrainWorker,
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=min(engine.workers, len(grains))),
+        num_cpus=engine.worker_cpus,
+        fn_constructor_kwargs={"work": work, "build": build},
+    )
+    dataset.context.execution_no_progress_timeout_s = -1  # a grain of long recordings may take an hour
+    return dataset.iter_rows()
+
+
+def _rows(layout: Layout, grains: Sequence[int]) -> int:
+    return sum(len(layout.rows_of(number)) for number in grains)
+
+
+def _summary(status: Status, started: float) -> Summary:
+    return Summary(
+        rows=status.rows,
+        ok=status.ok,
+        failed=status.failed,
+        seconds=time.monotonic() - started,
+        reasons=status.reasons,
+    )

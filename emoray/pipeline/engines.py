@@ -1,0 +1,148 @@
+"""Engines: what answers the items of a batch, in Ray Serve or inside the workers of Ray Data.
+
+An engine reaches a worker as a function that builds it there, so models are loaded once a worker and never
+pickled. Both engines give the same music; ``serve`` shares one network among all workers and with anybody
+else, ``data`` gives each worker its own and needs no service.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+
+import ray
+
+from emoray.answer import ReadFaces, answer_items, failed
+from emoray.errors import EmorayError
+from emoray.items import Item, Result
+from emoray.model.checkpoint import load_checkpoint
+from emoray.pipeline.batch_folder import BatchSettings
+from emoray.pipeline.client import answer_all
+from emoray.pipeline.grain import Engine
+from emoray.pipeline.serve import cpus_needed, delete, deploy, handle_of
+from emoray.pipeline.settings import ServeSettings
+from emoray.pipeline.stages import LOADERS, Loaders
+from emoray.readers.face import FaceReader
+
+log = logging.getLogger(__name__)
+
+SERVE_WORKERS, SERVE_WORKER_CPUS = 2, 0.1
+"""They wait for Serve, read files and write them: one commits while the other waits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnginePlan:
+    """An engine before it is started: what its music depends on, what it takes, how to start it."""
+
+    checkpoint: str
+    """Fingerprint of the checkpoint."""
+    guidance: str
+    """Of items that name none."""
+    faces: str
+    """Which face model answers."""
+    workers: int
+    worker_cpus: float
+    service_cpus: float = 0.0
+    """CPUs it takes beside its workers."""
+    start: Callable[[str], AbstractContextManager[Callable[[], Engine]]]
+    """Runs in the driver, with a name for the batch, and lasts as long as it does; gives what builds the
+    engine in a worker."""
+
+
+def plan_engine(settings: BatchSettings) -> EnginePlan:
+    """The engine that the settings name.
+
+    Raises:
+        CheckpointError, FaceError, WeightsError: the checkpoint or the face model cannot be used.
+        ConfigError: a setting of the face reader is refused.
+    """
+    checkpoint = load_checkpoint(settings.checkpoint)
+    faces = FaceReader(settings.faces, settings.policy, settings.threshold).backend
+    settings = replace(settings, faces=faces.partition(":")[0])  # what "auto" means here, on every node
+    plan = partial(
+        EnginePlan,
+        checkpoint=checkpoint.fingerprint,
+        guidance=settings.guidance or checkpoint.guidance,
+        faces=faces,
+    )
+    loaders = replace(LOADERS, faces=partial(_load_faces, settings.policy, settings.threshold))
+    stages = ServeSettings(checkpoint=settings.checkpoint, guidance=settings.guidance, faces=settings.faces)
+    if settings.engine == "data":
+        workers = settings.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        cpus = settings.worker_cpus or 1.0
+        stages = replace(stages, threads=max(1, int(cpus)))
+        build = partial(data_engine, stages, loaders)
+        return plan(workers=workers, worker_cpus=cpus, start=lambda _: contextlib.nullcontext(build))
+    return plan(
+        workers=settings.workers or SERVE_WORKERS,
+        worker_cpus=settings.worker_cpus or SERVE_WORKER_CPUS,
+        service_cpus=cpus_needed(stages),
+        start=partial(_serving, settings, stages, loaders),
+    )
+
+
+def data_engine(stages: ServeSettings, loaders: Loaders) -> Engine:
+    """Everything in this worker: the readers and the network, loaded once."""
+    compose, guidance = loaders.composer(stages)
+    answer = partial(
+        answer_items,
+        read_faces=loaders.faces(stages),
+        read_seed=loaders.seeds(stages),
+        compose=compose,
+        guidance=guidance,
+    )
+    return partial(answer_each, answer=answer)
+
+
+@contextlib.contextmanager
+def _serving(
+    settings: BatchSettings, stages: ServeSettings, loaders: Loaders, name: str
+) -> Iterator[Callable[[], Engine]]:
+    """An application of this batch alone; what a killed drive left of it is replaced."""
+    stages = replace(stages, app=f"emoray-batch-{name}")
+    deploy(stages, loaders=loaders)
+    try:
+        yield partial(serve_engine, stages.app, settings)
+    finally:
+        delete(stages.app)
+
+
+def serve_engine(app: str, settings: BatchSettings) -> Engine:
+    """Calls to an application that is deployed; each worker has its share of the window."""
+    return partial(
+        answer_all,
+        handle_of(app),
+        window=max(1, settings.window // (settings.workers or SERVE_WORKERS)),
+        timeout_s=settings.timeout,
+        attempts=settings.attempts,
+        jitter=random.Random(),
+    )
+
+
+def _load_faces(policy: str, threshold: float, stages: ServeSettings) -> ReadFaces:
+    return FaceReader(backend=stages.faces, policy=policy, threshold=threshold).read
+
+
+def answer_each(
+    items: Sequence[Item], answer: Callable[[Sequence[Item]], list[Result]]
+) -> list[tuple[Result, int]]:
+    """Answer items together; when that breaks, find by halving the item that broke it and fail only that."""
+    try:
+        return [(result, 1) for result in answer(items)] if items else []
+    except Exception as err:
+        if len(items) == 1:
+            log.exception("%s: unexpected error", items[0].id)
+            return [(failed(items[0], unexpected(items[0].id, err)), 1)]
+        half = len(items) // 2
+        return answer_each(items[:half], answer) + answer_each(items[half:], answer)
+
+
+def unexpected(item_id: str, err: Exception) -> EmorayError:
+    """What a results row says of a bug."""
+    what = f"unexpected {type(err).__name__}: {err}".splitlines()[0]
+    return EmorayError(item_id, f"{what}; a bug, the log has its traceback")

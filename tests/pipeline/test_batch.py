@@ -1,0 +1,335 @@
+"""Batches on a real Ray, with an engine that needs no model.
+
+Run as a script, this file is a driver that can be killed: ``test_batch.py MANIFEST OUT LOG SECONDS``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emoray.errors import BatchError, ClusterError, ManifestError
+from emoray.items import Item, Result
+from emoray.pipeline import batch
+from emoray.pipeline.audit import results, status, verify
+from emoray.pipeline.batch import Summary, retry_failed, run_batch
+from emoray.pipeline.batch_folder import BatchSettings
+from emoray.pipeline.engines import EnginePlan
+from emoray.pipeline.grain import Engine
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
+
+SETTINGS = BatchSettings(grain=4)
+
+
+def fake_engine(log: Path, seconds: float) -> Engine:
+    """Music that tells its item, a line in the log for each item that is composed, and time to be killed."""
+
+    def answer(items: Sequence[Item]) -> list[tuple[Result, int]]:
+        time.sleep(seconds)
+        with log.open("a") as file:
+            file.write("".join(f"{item.id}\n" for item in items))
+        return [(one(item), 1) for item in items]
+
+    def one(item: Item) -> Result:
+        if item.seed == b"noise":
+            return Result(id=item.id, status="failed", error=f"{item.seed_name}: is not music")
+        music = f"{item.id} {item.valence} {item.strength}".encode() + item.seed
+        return Result(id=item.id, status="ok", label=1, valence=item.valence, notes=1, midi=music)
+
+    return answer
+
+
+def plan(log: Path, seconds: float = 0.0, **changes: Any) -> EnginePlan:
+    build = partial(fake_engine, log, seconds)
+    fields = {"checkpoint": "c" * 64, "guidance": "seed", "faces": "none", "workers": 2, "worker_cpus": 0.5}
+    return EnginePlan(**(fields | changes), start=lambda _: contextlib.nullcontext(build))
+
+
+def main(manifest: str, out: str, log: str, seconds: str) -> None:
+    """A driver in a process of its own."""
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=100_000_000,
+        log_to_driver=False,
+    )
+    run_batch(
+        Path(manifest),
+        Path(out),
+        SETTINGS,
+        resume=True,
+        engine=plan(Path(log), float(seconds), worker_cpus=1.0),
+    )  # and no CPU is left
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Forty good rows."""
+    for number in range(4):
+        (tmp_path / f"{number}.mid").write_bytes(b"seed %d" % number)
+    return write_manifest(tmp_path, [good(number) for number in range(40)])
+
+
+def good(number: int) -> dict[str, Any]:
+    return {"id": f"item-{number}", "seed": f"{number % 4}.mid", "emotion": "happy"}
+
+
+def write_manifest(folder: Path, rows: Sequence[object]) -> Path:
+    path = folder / "manifest.jsonl"
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def run(manifest: Path, tmp_path: Path) -> Callable[..., Summary]:
+    """``run_batch`` on the manifest, with what a test wants different."""
+
+    def go(out: Path, *, settings: BatchSettings = SETTINGS, resume: bool = False, **changes: Any) -> Summary:
+        engine = plan(tmp_path / "log", **changes)
+        return run_batch(manifest, out, settings, resume=resume, engine=engine)
+
+    return go
+
+
+def music(out: Path) -> dict[str, bytes]:
+    return {row["id"]: (out / row["midi"]).read_bytes() for row in results(out) if row["midi"]}
+
+
+def composed(log: Path) -> Counter[str]:
+    return Counter(log.read_text().split())
+
+
+def told(out: Path) -> list[dict[str, Any]]:
+    """The ledger without how long it took."""
+    return [{name: value for name, value in row.items() if name != "milliseconds"} for row in results(out)]
+
+
+def test_a_batch_has_one_result_and_one_file_for_each_row(run, tmp_path):
+    out = tmp_path / "out"
+    summary = run(out)
+    assert (summary.rows, summary.ok, summary.failed, summary.reasons) == (40, 40, 0, {})
+    assert [row["row"] for row in results(out)] == list(range(1, 41))
+    assert music(out)["item-5"] == b"item-5 1.0 1.0seed 1"
+    assert verify(out).sound
+    assert max(composed(tmp_path / "log").values()) == 1
+    with pytest.raises(BatchError, match=r"is complete \(40 rows\)"):
+        run(out)
+    assert run(out, resume=True).ok == 40
+    assert max(composed(tmp_path / "log").values()) == 1
+
+
+def test_broken_rows_fail_each_with_its_reason_and_no_row_is_lost(manifest, tmp_path):
+    (tmp_path / "link.mid").symlink_to("/etc/hostname")
+    (tmp_path / "noise.mid").write_bytes(b"noise")
+    broken: list[tuple[object, str]] = [
+        ('{"id": ', "is not a JSON object (Expecting value at column 8)"),
+        ({"emotion": "sad"}, "seed: is missing"),
+        ({"seed": "0.mid"}, "emotion: is missing"),
+        (good(0) | {"emotion": "cross"}, "is not an emotion"),
+        ('{"id": "nan", "seed": "0.mid", "emotion": "sad", "strength": NaN}', "strength: must be"),
+        (good(1) | {"id": "item-0"}, "id item-0: is given twice, first in row 1"),
+        (good(1) | {"id": "up", "seed": "../0.mid"}, "contains '..'"),
+        (good(1) | {"id": "root", "seed": "/0.mid"}, "is an absolute path"),
+        (good(1) | {"id": "link", "seed": "link.mid"}, "leaves the root"),
+        (good(1) | {"id": "gone", "seed": "gone.mid"}, "does not exist"),
+        (good(1) | {"id": "noise", "seed": "noise.mid"}, "noise.mid: is not music"),
+    ]
+    rows: list[object] = []
+    for number in range(22):  # every second row is broken, each way twice
+        rows += [good(number), broken[number % 11][0]]
+    out = tmp_path / "out"
+    summary = run_batch(write_manifest(tmp_path, rows), out, SETTINGS, engine=plan(tmp_path / "log"))
+    ledger = list(results(out))
+    assert [row["row"] for row in ledger] == list(range(1, 45))
+    assert (summary.rows, summary.ok, summary.failed) == (44, 22, 22)
+    assert all(row["status"] == "ok" and row["error"] is None for row in ledger[::2])
+    for number, row in enumerate(ledger[1::2]):
+        reason = broken[number % 11][1]
+        assert row["status"] == "failed"
+        assert reason in row["error"] or "is given twice" in row["error"], (reason, row)
+    assert sum(summary.reasons.values()) == 22
+    assert len(music(out)) == 22
+    assert verify(out).sound
+
+
+def test_a_killed_driver_loses_at_most_the_grains_under_way(run, manifest, tmp_path):
+    """SIGKILL in the middle, then --resume: the same files as in one go, nothing committed done twice."""
+    import psutil
+
+    out, log = tmp_path / "out", tmp_path / "first"
+    driver = subprocess.Popen([sys.executable, __file__, manifest, out, log, "0.6"], start_new_session=True)
+    family: list[psutil.Process] = []
+    try:
+        wait_for(lambda: len(list((out / "results").glob("part-*"))) >= 3, driver)
+        with pytest.raises(BatchError, match=f"is in use by process {driver.pid}"):
+            run(out, resume=True)
+        assert status(out).running
+        family = psutil.Process(driver.pid).children(recursive=True)
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+        _, family = psutil.wait_procs(family, timeout=20)
+    finally:  # Ray's workers go with the driver; its agents may take minutes to notice
+        for process in [driver, *family]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+    kept = {path: path.read_bytes() for path in (out / "results").iterdir() if path.suffix == ".parquet"}
+    done = {row["id"] for row in results(out)}
+    assert 12 <= len(done) < 40
+    assert not status(out).running
+    with pytest.raises(BatchError, match=r"is unfinished \(\d+ of 40 rows\); use --resume"):
+        run(out)
+
+    assert run(out, resume=True).ok == 40
+    assert composed(tmp_path / "log") == Counter({f"item-{n}" for n in range(40)} - done)
+    assert all(path.read_bytes() == data for path, data in kept.items())
+    run(tmp_path / "whole")
+    assert music(out) == music(tmp_path / "whole")
+    assert told(out) == told(tmp_path / "whole")
+    assert verify(out).sound
+
+
+def wait_for(what: Callable[[], bool], driver: subprocess.Popen[bytes]) -> None:
+    for _ in range(1200):
+        if what():
+            return
+        assert driver.poll() is None, "the driver ended before it could be killed"
+        time.sleep(0.05)
+    raise AssertionError("waited for a minute")
+
+
+def test_an_interrupted_batch_says_how_far_it_is_and_goes_on(run, tmp_path, monkeypatch):
+    out, advance = tmp_path / "out", batch.Meter.advance
+
+    def interrupted(meter, count):
+        advance(meter, count)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch.Meter, "advance", interrupted)
+        with pytest.raises(
+            KeyboardInterrupt, match=r"interrupted: \d+ of 40 rows done; run again with --resume"
+        ):
+            run(out, seconds=0.2)
+    done = status(out).done
+    assert 4 <= done < 40
+    time.sleep(1)
+    assert status(out).done <= done + 8  # two workers may have finished what they were at, no more
+    assert run(out, resume=True).ok == 40
+    assert verify(out).sound
+
+
+def test_a_truncated_part_and_lost_music_are_found_and_made_again(run, tmp_path):
+    out = tmp_path / "out"
+    run(out)
+    before, whole = told(out), music(out)
+    part = out / "results" / "part-000003.parquet"
+    part.write_bytes(part.read_bytes()[:100])
+    (out / before[0]["midi"]).unlink()
+    found = verify(out)
+    assert (found.damaged, found.missing, found.pending) == ([part.name], [before[0]["midi"]], 4)
+    assert run(out, resume=True).ok == 40
+    assert composed(tmp_path / "log") == Counter(f"item-{n}" for n in [*range(40), *range(4), *range(12, 16)])
+    assert (told(out), music(out)) == (before, whole)
+
+
+def test_a_folder_that_cannot_be_written_stops_the_batch_and_resume_goes_on(run, tmp_path):
+    out = tmp_path / "out"
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(BatchError, match="cannot be written"):
+        run(tmp_path / "file" / "out")
+    run(out)
+    for path in (out / "results").iterdir():
+        path.unlink()
+    (out / "results").rmdir()
+    (out / "results").write_bytes(b"in the way")
+    with pytest.raises(BatchError, match=r"cannot be written .*--resume"):
+        run(out, resume=True)
+    (out / "results").unlink()
+    assert run(out, resume=True).ok == 40
+
+
+def test_another_batch_is_refused_by_what_differs(run, tmp_path, manifest):
+    out = tmp_path / "out"
+    run(out)
+    with pytest.raises(BatchError, match=r"another strength \(1\.0, now 2\.0\); choose another folder"):
+        run(out, settings=BatchSettings(grain=4, strength=2.0), resume=True)
+    with pytest.raises(BatchError, match="another checkpoint; choose"):
+        run(out, checkpoint="d" * 64, resume=True)
+    write_manifest(tmp_path, [good(1)])
+    with pytest.raises(BatchError, match="another manifest; choose"):
+        run(out, resume=True)
+
+
+def test_engine_and_grain_may_differ_on_resume(run, tmp_path):
+    out = tmp_path / "out"
+    run(out)
+    (out / "results" / "part-000009.parquet").unlink()
+    assert run(out, settings=BatchSettings(grain=7), resume=True, workers=1).ok == 40
+
+
+def test_retry_answers_failed_rows_again_and_only_those(tmp_path):
+    rows = [good(number) for number in range(8)] + [good(8) | {"seed": "gone.mid"}, good(9) | {"notes": 0}]
+    for number in range(4):
+        (tmp_path / f"{number}.mid").write_bytes(b"noise" if number == 3 else b"seed")
+    out, log = tmp_path / "out", tmp_path / "log"
+    summary = run_batch(write_manifest(tmp_path, rows), out, SETTINGS, engine=plan(log))
+    assert summary.failed == 4
+    before = told(out)
+    (tmp_path / "3.mid").write_bytes(b"mended")
+    (tmp_path / "gone.mid").write_bytes(b"found")
+    summary = retry_failed(out, engine=plan(log))
+    assert (summary.ok, summary.failed, list(summary.reasons)) == (
+        9,
+        1,
+        [before[9]["error"].split(": ", 1)[1]],
+    )
+    after = told(out)
+    assert [row["attempts"] for row in after] == [1, 1, 1, 2, 1, 1, 1, 2, 2, 0]
+    assert [row for row in after if row["attempts"] == 1] == [row for row in before if row["status"] == "ok"]
+    assert composed(log) == Counter(f"item-{n}" for n in [*range(8), 3, 7, 8])
+    assert verify(out).sound
+
+
+def test_retry_wants_a_complete_batch_of_the_same_checkpoint(run, tmp_path):
+    out = tmp_path / "out"
+    run(out)
+    with pytest.raises(BatchError, match="another checkpoint"):
+        retry_failed(out, engine=plan(tmp_path / "log", checkpoint="d" * 64))
+    (out / "results" / "part-000000.parquet").unlink()
+    with pytest.raises(BatchError, match="is not complete; finish it with --resume first"):
+        retry_failed(out, engine=plan(tmp_path / "log"))
+
+
+def test_nothing_starts_that_cannot_end(run, tmp_path, manifest):
+    out = tmp_path / "out"
+    with pytest.raises(
+        ClusterError, match=r"cluster: has 4 CPUs, this batch wants 50; lower --workers \(now 100\)"
+    ):
+        run(out, workers=100)
+    manifest.write_text("")
+    with pytest.raises(ManifestError, match="holds no rows"):
+        run(out)
+    manifest.unlink()
+    with pytest.raises(ManifestError, match="cannot be read"):
+        run(out)
+    assert not out.exists()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import logging
+
+from emoray.emotion import Evidence
+from emoray.errors import MidiError
+from emoray.items import Item, Result
+from emoray.notes import as_notes
+from emoray.pipeline.engines import answer_each, data_engine
+from emoray.pipeline.settings import ServeSettings
+from emoray.pipeline.stages import Loaders
+
+
+def items(*seeds: str) -> list[Item]:
+    return [Item(id=seed, seed=seed.encode(), valence=1.0) for seed in seeds]
+
+
+def test_an_item_that_breaks_the_batch_fails_alone_and_is_logged(caplog):
+    asked = []
+
+    def answer(batch):
+        asked.append(len(batch))
+        if any(item.seed == b"bomb" for item in batch):
+            raise TypeError("cannot unpack\nin two lines")
+        return [Result(id=item.id, status="ok", midi=item.seed) for item in batch]
+
+    with caplog.at_level(logging.ERROR):
+        answers = answer_each(items("a", "b", "c", "d", "e", "bomb", "f", "g"), answer)
+    assert [result.midi for result, _ in answers] == [b"a", b"b", b"c", b"d", b"e", None, b"f", b"g"]
+    error = answers[5][0].error
+    assert error == "bomb: unexpected TypeError: cannot unpack; a bug, the log has its traceback"
+    assert "Traceback" in caplog.text
+    assert asked == [8, 4, 4, 2, 1, 1, 2]
+
+
+def test_nothing_to_answer_asks_nobody():
+    assert answer_each([], lambda _: [Result(id="x", status="ok")]) == []
+
+
+def test_the_data_engine_reads_and_composes_with_what_it_loaded():
+    notes = as_notes([0.0], [1.0], [60], [80])
+
+    def read_seed(item):
+        if item.seed == b"noise":
+            raise MidiError(item.seed_name, "is not MIDI")
+        return notes
+
+    loaders = Loaders(
+        faces=lambda _: lambda pictures: [Evidence(status="no_face", reason="no face") for _ in pictures],
+        seeds=lambda _: read_seed,
+        composer=lambda _: (lambda requests: [notes for _ in requests], "none"),
+    )
+    engine = data_engine(ServeSettings(), loaders)
+    asked = [*items("a", "noise"), Item(id="p", seed=b"a", picture=b"grey")]
+    (good, attempts), (noise, _), (faceless, _) = engine(asked)
+    assert (good.status, good.notes, attempts) == ("ok", 1, 1)
+    assert noise.error == "seed: is not MIDI"
+    assert (faceless.status, faceless.image_status) == ("failed", "no_face")
