@@ -327,8 +327,116 @@ def doctor() -> None:
     for check in examine():
         missing += not check.ok and not check.optional
         mark = "ok" if check.ok else "--" if check.optional else "MISSING"
-        say(f"{mark:8}{check.name:22}{check.detail}" + ("" if check.ok else f"; {check.remedy}"))
+        remedy = f"; {check.remedy}" if check.remedy and not check.ok else ""
+        say(f"{mark:8}{check.name:32}{check.detail}{remedy}")
     raise typer.Exit(2 if missing else 0)
+
+
+@batch.command("run")
+def batch_run(
+    manifest: Annotated[Path, typer.Argument(help="JSONL, CSV or Parquet: id, seed, image or emotion, ...")],
+    out: Annotated[Path, typer.Option(help="The batch folder.")],
+    checkpoint: Checkpoint = None,
+    guidance: GuidanceMode = None,
+    strength: Annotated[float, typer.Option(help="Of rows that name none.")] = 1.0,
+    engine: Annotated[Engine, typer.Option(help="Through Ray Serve, or inside Ray Data.")] = Engine.serve,  # type: ignore[attr-defined]
+    root: Annotated[Path | None, typer.Option(help="Where paths start [default: manifest's folder].")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with the batch in the folder.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Ray Data actors.")] = None,
+    grain: Annotated[int, typer.Option(min=1, help="Rows committed together.")] = 64,
+    without_seed: Annotated[bool, typer.Option(help="Leave the seeds out of the music.")] = False,
+    faces: Faces = "auto",
+    local: Local = False,
+) -> None:
+    """Answer every row of a manifest: music for the good, a reason for the bad."""
+    from emoray.pipeline.batch_folder import BatchSettings
+
+    settings = BatchSettings(
+        checkpoint=checkpoint.resolve() if checkpoint else None,
+        guidance=guidance.value if guidance else None,
+        strength=strength,
+        engine=engine.value,
+        workers=workers,
+        grain=grain,
+        without_seed=without_seed,
+        faces=faces,
+    )
+    start_ray(local=local)
+    from emoray.pipeline.batch import run_batch
+
+    _tell(out, run_batch(manifest, out, settings, resume=resume, root=root))
+
+
+@batch.command("status")
+def batch_status(out: Annotated[Path, typer.Argument(help="A batch folder.")]) -> None:
+    """How far a batch is."""
+    from emoray.pipeline.audit import status
+
+    found = status(out)
+    state = "running" if found.running else "complete" if found.complete else "not running; use --resume"
+    say(f"{out}: {found.done:,} of {found.rows:,} rows done, {found.ok:,} ok, {found.failed:,} failed; {state}")
+
+
+@batch.command("results")
+def batch_results(out: Annotated[Path, typer.Argument(help="A batch folder.")]) -> None:
+    """The ledger: one JSON object a line, in the order of the manifest."""
+    from emoray.pipeline.audit import results
+
+    for row in results(out):
+        say(json.dumps(row))
+
+
+@batch.command("verify")
+def batch_verify(out: Annotated[Path, typer.Argument(help="A batch folder.")]) -> None:
+    """Check that every row is there once, and every file as it was written."""
+    from emoray.pipeline.audit import verify
+
+    found = verify(out)
+    say(f"{out}: {found}")
+    raise typer.Exit(0 if found.sound else 3)
+
+
+@batch.command("retry-failed")
+def batch_retry(out: Annotated[Path, typer.Argument(help="A complete batch folder.")], local: Local = False) -> None:
+    """Answer the failed rows of a batch again."""
+    start_ray(local=local)
+    from emoray.pipeline.batch import retry_failed
+
+    _tell(out, retry_failed(out))
+
+
+def _tell(out: Path, summary: Any) -> None:
+    """The end of a batch; exit 3 if rows failed."""
+    say(f"{out}: {summary.rows:,} rows, {summary.ok:,} ok, {summary.failed:,} failed, {summary.seconds:.0f} s")
+    for reason, count in summary.reasons.items():
+        say(f"  {count:,} x {reason}")
+    raise typer.Exit(3 if summary.failed else 0)
+
+
+@weights.command("fetch")
+def weights_fetch(
+    to: Annotated[Path | None, typer.Option(help="Home folder of DeepFace.")] = None,
+    url: Annotated[str | None, typer.Option(help="A mirror.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="Refuse any other file.")] = None,
+) -> None:
+    """Download DeepFace's emotion weights once; workers never do."""
+    from emoray.readers import weights as store
+
+    found = store.fetch(to, url, sha256=sha256)
+    say(f"{found.path}: sha256 {found.sha256}, from {found.origin}")
+
+
+@weights.command("import")
+def weights_import(
+    source: Annotated[Path, typer.Argument(help="An .onnx file from elsewhere.")],
+    to: Annotated[Path | None, typer.Option(help="Home folder of DeepFace.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="Refuse any other file.")] = None,
+) -> None:
+    """Install DeepFace's emotion weights from a file, on a machine without a network."""
+    from emoray.readers import weights as store
+
+    found = store.import_file(source, to, sha256=sha256)
+    say(f"{found.path}: sha256 {found.sha256}, from {found.origin}")
 
 
 def _has_more(run: Any, settings: SeedPreset, max_minutes: float | None) -> bool:

@@ -74,11 +74,11 @@ def _checkpoint() -> Check:
 
 
 def _faces() -> list[Check]:
-    from emoray.readers.weights import status
+    from emoray.readers.face_doctor import status
 
     return [
-        Check(name=name, ok=ok, detail=detail, remedy=remedy, optional=optional)
-        for name, ok, detail, remedy, optional in status()
+        Check(name=name, ok=ok, detail=detail, remedy="", optional=name.startswith("DeepFace"))
+        for name, ok, detail in status()
     ]
 
 

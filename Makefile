@@ -1,0 +1,77 @@
+# emoray: `make` lists the targets. Every target sets up .venv by itself.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+# Where `make train` finds and leaves things; `make train MIDI=folder PRESET=seed WORKERS=4`.
+MIDI ?= midi
+METADATA ?=
+LABELS ?=
+CORPUS ?= corpus
+EMOTION ?= emotion.json
+RUN ?= runs/seed
+PRESET ?= seed
+WORKERS ?= 1
+TRAIN_OPTIONS ?=
+
+# A cluster with a token takes no caller without it; RAY_ADDRESS names the cluster, if any.
+ifdef RAY_ADDRESS
+export RAY_AUTH_MODE ?= token
+endif
+
+.PHONY: help setup demo test test-fast check format doctor ingest cluster train evaluate bench lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(READY) ## Install everything into .venv, as the lock files say
+
+$(READY): requirements.lock requirements-no-deps.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "emoray needs Python 3.11 or newer; run: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements-no-deps.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+demo: $(READY) ## Go through everything on the embedded pieces, and compose with the shipped network
+	$(BIN)/emoray demo
+
+test: $(READY) ## All tests: fast ones first, then those on a local Ray
+	$(BIN)/python -m pytest -q
+
+test-fast: $(READY) ## The tests that need no Ray
+	$(BIN)/python -m pytest -q -m "not ray"
+
+check: $(READY) ## Lint, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+doctor: $(READY) ## What is installed, what is missing, how to mend it
+	$(BIN)/emoray doctor
+
+ingest: $(READY) ## MIDI=folder [METADATA=csv] to CORPUS
+	$(BIN)/emoray ingest $(MIDI) --out $(CORPUS) $(if $(METADATA),--metadata $(METADATA))
+
+cluster: $(READY) ## CORPUS [LABELS=csv] to EMOTION
+	$(BIN)/emoray cluster $(CORPUS) --out $(EMOTION) $(if $(LABELS),--labels $(LABELS))
+
+train: $(READY) ## MIDI to CORPUS to EMOTION to RUN, here or on RAY_ADDRESS; what is there is kept
+	test -f $(CORPUS)/_SUCCESS.json || $(MAKE) ingest
+	test -f $(EMOTION) || $(MAKE) cluster
+	$(BIN)/emoray train $(CORPUS) --emotion $(EMOTION) --preset $(PRESET) --out $(RUN) --workers $(WORKERS) $(if $(wildcard $(RUN)/run.json),--resume) $(TRAIN_OPTIONS)
+
+evaluate: $(READY) ## RUN on the test split of CORPUS
+	$(BIN)/emoray evaluate $(RUN) $(CORPUS) --split test --json $(RUN)/evaluation.json
+
+lock: ## Write requirements.lock anew from .venv
+	$(BIN)/python -m pip freeze --all --exclude-editable | sed -E 's/\+cpu$$//' | grep -viE '^(fer|basic-pitch|tinysoundfont|emoray|pip|wheel)[= ]' > requirements.lock
+
+clean: ## Remove .venv and what tests and demos left
+	rm -rf .venv demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,0 +1,113 @@
+"""The house: imports run one way, and each library lives in its rooms. Reads the source, starts nothing."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "emoray"
+JOBS = sorted((ROOT / "jobs").glob("*.py"))
+FILES = {str(path.relative_to(PACKAGE).with_suffix("")): path for path in PACKAGE.rglob("[a-z]*.py")}
+
+BASE = {"errors", "notes", "emotion", "config", "items"}
+MAY_IMPORT = {
+    "errors": set(),
+    "progress": set(),
+    "emotion": {"errors"},
+    "notes": {"errors"},
+    "config": {"errors", "notes"},
+    "items": BASE,
+    "readers": BASE,
+    "dataset": BASE | {"readers"},
+    "model": BASE | {"dataset"},
+    "compose": BASE | {"dataset", "model"},
+    "writers": BASE,
+    "evaluate": BASE | {"dataset", "model", "compose"},
+    "answer": BASE | {"writers"},
+    "demo": BASE | {"writers"},
+    "doctor": {"errors", "readers"},
+    "pipeline": BASE
+    | {"progress", "readers", "dataset", "model", "compose", "writers", "evaluate", "answer", "demo"},
+    "cli": BASE
+    | {
+        "progress",
+        "readers",
+        "dataset",
+        "model",
+        "compose",
+        "writers",
+        "evaluate",
+        "answer",
+        "demo",
+        "doctor",
+        "pipeline",
+    },
+}
+"""What each wing may import from the others."""
+ONLY_IN = {
+    "ray": {"pipeline", "cli"},
+    "typer": {"cli"},
+    "sklearn": {"dataset/clusters"},
+    "symusic": {"readers/midi"},
+    "pretty_midi": {"writers"},
+    "librosa": {"readers"},
+    "deepface": {"readers"},
+    "onnxruntime": {"readers"},
+    "cv2": {"readers"},
+    "h5py": {"readers"},
+    "matplotlib": {"writers/plot"},
+    "tinysoundfont": {"writers/audio"},
+    "fastapi": {"pipeline"},
+    "tensorboardX": {"pipeline/run_folder"},
+    "safetensors": {"model/checkpoint", "pipeline/run_folder"},
+    "rich": {"progress"},
+}
+"""Which rooms a library lives in."""
+NOWHERE = {"pickle", "joblib", "dill", "shelve", "marshal"}
+
+
+def imported(path):
+    """Every dotted name that a file imports, wherever in it; ``from emoray.dataset import corpus`` included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide where data flows"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("room", FILES)
+def test_data_flows_downwards(room):
+    wing = room.split("/")[0]
+    ours = {name.split(".")[1] for name in imported(FILES[room]) if name.startswith("emoray.")}
+    assert ours <= MAY_IMPORT[wing] | {wing}
+
+
+@pytest.mark.parametrize("room", FILES)
+def test_each_library_stays_in_its_room(room):
+    libraries = {name.split(".")[0] for name in imported(FILES[room])}
+    astray = {lib for lib in libraries & ONLY_IN.keys() if not ONLY_IN[lib] & {room, room.split("/")[0]}}
+    assert not astray
+    assert not libraries & NOWHERE, "no pickle on disk"
+
+
+def test_ray_is_joined_in_one_place():
+    calls = [room for room, path in FILES.items() if "ray.init(" in path.read_text()]
+    assert calls == ["cli"]
+
+
+def test_weights_are_never_loaded_as_a_pickle():
+    assert [room for room, path in FILES.items() if "torch.load(" in path.read_text()] == []
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
+def test_jobs_hold_no_logic(path):
+    kinds = {type(node) for node in ast.parse(path.read_text()).body}
+    assert kinds <= {ast.Expr, ast.ImportFrom, ast.If}  # docstring, import, main guard
+    assert len(path.read_text().splitlines()) <= 12
+
+
+@pytest.mark.parametrize("room", FILES)
+def test_every_module_opens_with_what_it_is(room):
+    assert ast.get_docstring(ast.parse(FILES[room].read_text()))
