@@ -27,6 +27,11 @@ def test_the_emotion_is_the_fallback_of_a_picture_without_a_label():
     assert valence_of(Item(id="a", seed=b"", valence=-0.5), UNSURE) == -0.5
 
 
+def test_a_picture_that_abstains_is_not_a_label():
+    abstained = Evidence(status="ok", label=0, valence=0.0)
+    assert valence_of(Item(id="a", seed=b"", valence=-0.5), abstained) == -0.5
+
+
 def test_without_a_fallback_the_pictures_reason_is_the_error():
     item = Item(id="a", seed=b"", picture=b"x", picture_name="me.png")
     with pytest.raises(FaceError, match=r"me\.png: shows no clear emotion.*as a fallback"):

@@ -8,8 +8,10 @@ first on the cluster, Serve runs without a proxy. What fails here stops the run 
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -21,6 +23,8 @@ from emoray.pipeline.deployments import application
 from emoray.pipeline.guards import check_host, check_port
 from emoray.pipeline.settings import HttpSettings, ServeSettings
 from emoray.pipeline.stages import LOADERS, Loaders
+
+log = logging.getLogger(__name__)
 
 UPLOAD = 60.0
 """Seconds a request may take beyond its answer, to send its files."""
@@ -76,6 +80,8 @@ def deploy(
             another door.
     """
     check_cpus(settings)
+    if settings.checkpoint is not None:  # a replica works in another folder
+        settings = replace(settings, checkpoint=settings.checkpoint.absolute())
     if http is None:
         serve.start(proxy_location="Disabled")  # a Serve that already runs keeps its proxy
     else:
@@ -120,7 +126,7 @@ def serve_http(
     settings: ServeSettings,
     http: HttpSettings,
     *,
-    ready: Callable[[str], None],
+    ready: Callable[[str], None] = log.info,
     loaders: Loaders = LOADERS,
 ) -> None:
     """Answer HTTP until Ctrl-C, then let the requests under way finish and stop.

@@ -83,10 +83,11 @@ def test_no_items_give_no_results():
 
 def passing_errors() -> list[Exception]:
     died, gone, busy = ActorDiedError(), ActorUnavailableError("gone", None), BackPressureError(9, 8)
-    return [died, gone, busy, TimeoutError(), *map(through_a_replica, (died, gone, busy))]
+    plain = RayTaskError("answer", "Traceback ...", died)  # where Ray cannot make it an instance of its cause
+    return [died, gone, busy, TimeoutError(), *map(through_a_replica, (died, gone, busy)), plain]
 
 
-@pytest.mark.parametrize("which", range(7))
+@pytest.mark.parametrize("which", range(8))
 def test_what_passes_is_tried_again(which):
     error = passing_errors()[which]
     handle = Handle(lambda item, attempt: ok(item, attempt) if attempt == 3 else error)

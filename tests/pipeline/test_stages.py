@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from emoray.answer import answer_items
+from emoray.config import SeedPreset
+from emoray.dataset.clusters import EmotionClusters
 from emoray.emotion import Evidence
 from emoray.errors import FaceError, MidiError, RequestError
 from emoray.items import Item, Result
+from emoray.model.checkpoint import save_checkpoint
+from emoray.model.network import SeedNetwork
 from emoray.notes import as_notes
-from emoray.pipeline.stages import answer_item, together_or_alone
+from emoray.pipeline.settings import ServeSettings
+from emoray.pipeline.stages import LOADERS, answer_item, together_or_alone
+from emoray.writers.midi import midi_bytes
 
 SEED = as_notes([0.0], [0.4], [60], [80])
 MORE = as_notes([0.5, 1.0], [0.4] * 2, [62, 64], [80] * 2)
@@ -101,3 +109,41 @@ def test_the_seed_reader_is_not_sent_the_picture():
     item = Item(id="a", seed=b"x", picture=b"y")
     asyncio.run(answer_item(item, read_face=face, read_seed=seed, compose=compose, guidance="none"))
     assert (seen[0].picture, seen[0].seed) == (None, b"x")
+
+
+def test_the_real_stages_answer_an_item_together(tmp_path):
+    """Reader, network and writer as a replica loads them; the network is not trained."""
+    pytest.importorskip("emoray.readers.seed")
+    settings = ServeSettings(checkpoint=untrained(tmp_path), faces="fer-mini")
+    compose, guidance = LOADERS.composer(settings)
+    items = [
+        Item(id="a", seed=midi_bytes(SEED), valence=1.0, notes=3),
+        Item(id="b", seed=b"text", valence=1.0),
+        Item(id="c", seed=midi_bytes(SEED), picture=b"no picture"),
+    ]
+    a, b, c = answer_items(
+        items,
+        read_faces=LOADERS.faces(settings),
+        read_seed=LOADERS.seeds(settings),
+        compose=compose,
+        guidance=guidance,
+    )
+    assert (a.status, a.seed_notes, a.notes) == ("ok", 1, 3)
+    assert (b.status, c.status, c.image_status) == ("failed", "failed", "decode_error")
+
+
+def test_a_guidance_that_was_asked_for_beats_the_checkpoints(tmp_path):
+    settings = ServeSettings(checkpoint=untrained(tmp_path), guidance="none")
+    assert LOADERS.composer(settings)[1] == "none"
+
+
+def untrained(folder: Path) -> Path:
+    centroids = ((0.0,) * 9, (1.0,) * 9)
+    clusters = EmotionClusters(
+        window=25, mean=(0.0,) * 9, scale=(1.0,) * 9, centroids=centroids, happy=1, sizes=(1, 1), rule="none"
+    )
+    preset = SeedPreset(hidden=8)
+    save_checkpoint(
+        folder, network=SeedNetwork(8), preset=preset, clusters=clusters, metrics={}, card="untrained"
+    )
+    return folder
