@@ -58,6 +58,11 @@ class EmotionClusters:
     features: tuple[str, ...] = FEATURES
     version: int = SCHEMA_VERSION
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the two clusters are called, in order."""
+        return ("happy", "sad") if self.happy == 0 else ("sad", "happy")
+
     def standardised(self, features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """[..., 9] features in their own units to standardised ones."""
         return (logarithmic(features) - np.array(self.mean)) / np.array(self.scale)

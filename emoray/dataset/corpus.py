@@ -65,7 +65,7 @@ class CorpusSummary:
 
 
 def row(root: Path, file: dict[str, Any]) -> dict[str, Any]:
-    """One file to one row of ``SCHEMA``. A bad or missing file becomes a row with its reason: none vanishes."""
+    """One file to one row of ``SCHEMA``. A bad or missing file is a row with its reason: none vanishes."""
     data, notes, error = b"", np.empty(0, NOTE), None
     try:
         data = (root / file["path"]).read_bytes()

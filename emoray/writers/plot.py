@@ -1,0 +1,157 @@
+"""Plots as PNG bytes: piano rolls, loss curves, emotion clusters.
+
+Conventions
+-----------
+Times in seconds, pitches as MIDI numbers with note names on the axis. Colours are Okabe and Ito's, which
+colour-blind people can tell apart: blue is the seed or the sad cluster, vermilion what was composed or the
+happy one. Matplotlib without pyplot: no state between two pictures, and no screen.
+
+Letters: **n** notes, **N** windows.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emoray.notes import Notes, end
+
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#666666"
+DPI = 120
+
+
+def piano_roll(notes: Notes, *, seed_notes: int = 0, title: str = "") -> bytes:
+    """A bar for each note; the first ``seed_notes`` in another colour, louder notes darker.
+
+    Args:
+        notes: [n] sorted by onset, n > 0.
+        seed_notes: how many of them are the seed.
+        title: above the picture.
+    """
+    figure, axes = _figure(min(24.0, max(8.0, end(notes) / 3)), 4.2)
+    parts = (("seed", BLUE, notes[:seed_notes]), ("composed", VERMILION, notes[seed_notes:]))
+    for name, colour, part in parts:
+        if len(part):
+            _bars(axes, part, colour, f"{name}, {len(part)} notes")
+    low, high = int(notes["pitch"].min()) - 3, int(notes["pitch"].max()) + 3
+    axes.set_ylim(low, high)
+    axes.set_xlim(0, end(notes) * 1.01)
+    octaves = [pitch for pitch in range(low, high + 1) if pitch % 12 == 0]
+    axes.set_yticks(octaves, [f"C{pitch // 12 - 1}" for pitch in octaves])
+    for pitch in octaves:
+        axes.axhline(pitch - 0.5, color="#dddddd", linewidth=0.8, zorder=0)
+    if 0 < seed_notes < len(notes):
+        axes.axvline(notes["onset"][seed_notes], color=GREY, linewidth=1, linestyle=":")
+    axes.set_xlabel("seconds")
+    axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="none")
+    axes.set_title(title, loc="left")
+    return _png(figure)
+
+
+def loss_curves(epochs: Sequence[Mapping[str, float]]) -> bytes:
+    """Training and validation loss, and pitch nats, by epoch; a key that an epoch lacks is a gap."""
+    figure, left, right = _two_axes(10.0, 4.0)
+    number = [epoch.get("epoch", index + 1) for index, epoch in enumerate(epochs)]
+    curves = (
+        (left, "train_loss", "training", GREY),
+        (left, "validation_loss", "validation", BLUE),
+        (right, "validation_pitch_nll", "validation", VERMILION),
+    )
+    for axes, key, name, colour in curves:
+        axes.plot(number, [epoch.get(key, np.nan) for epoch in epochs], "o-", ms=3, color=colour, label=name)
+    for axes, label in ((left, "loss"), (right, "pitch, nats a note")):
+        axes.set_xlabel("epoch")
+        axes.set_title(label, loc="left")
+        axes.legend(frameon=False)
+    return _png(figure)
+
+
+def cluster_picture(
+    features: NDArray[np.float64],
+    cluster: NDArray[np.int64],
+    centroids: Sequence[Sequence[float]],
+    features_names: Sequence[str],
+    cluster_names: Sequence[str],
+) -> bytes:
+    """Windows in the plane of their two largest principal components, and what tells the centroids apart.
+
+    Args:
+        features: [N, 9] standardised.
+        cluster: [N] the nearest centroid of each, 0 or 1.
+        centroids: [2, 9] standardised.
+        features_names: of the 9 columns.
+        cluster_names: of the two clusters; one of them ``happy``.
+    """
+    figure, left, right = _two_axes(12.0, 4.8)
+    middle = features.mean(axis=0)
+    plane = np.linalg.svd(features - middle, full_matrices=False)[2][:2]
+    points, centres = (features - middle) @ plane.T, (np.array(centroids) - middle) @ plane.T
+    colours = [VERMILION if name == "happy" else BLUE for name in cluster_names]
+    for index, (name, colour) in enumerate(zip(cluster_names, colours, strict=True)):
+        mine = points[cluster == index]
+        left.scatter(*mine.T, s=4, alpha=0.25, color=colour, linewidths=0, label=name, rasterized=True)
+        left.scatter(*centres[index], s=140, marker="X", color=colour, edgecolors="black", zorder=3)
+    low, high = np.quantile(points, [0.002, 0.998], axis=0)
+    left.set_xlim(low[0], high[0])
+    left.set_ylim(low[1], high[1])
+    left.set_xlabel("first principal component")
+    left.set_ylabel("second")
+    legend = left.legend(frameon=False, markerscale=4)
+    for handle in legend.legend_handles:
+        handle.set_alpha(1)
+    left.set_title("windows of notes, and the two centroids", loc="left")
+    happy = list(cluster_names).index("happy")
+    apart = np.array(centroids[happy]) - np.array(centroids[1 - happy])
+    right.barh(range(len(apart)), apart, color=[VERMILION if value > 0 else BLUE for value in apart])
+    right.set_yticks(range(len(apart)), [name.replace("_", " ") for name in features_names])
+    right.invert_yaxis()
+    right.axvline(0, color="black", linewidth=0.8)
+    right.set_xlabel("happy centroid less sad centroid, standard deviations")
+    return _png(figure)
+
+
+def _bars(axes: Any, notes: Notes, colour: str, label: str) -> None:
+    from matplotlib.colors import to_rgba
+
+    shade = 0.35 + 0.65 * notes["velocity"].astype(float) / 127
+    axes.barh(
+        notes["pitch"].astype(float),
+        notes["duration"].astype(float),
+        left=notes["onset"],
+        height=0.9,
+        color=[to_rgba(colour, alpha) for alpha in shade],
+        edgecolor=to_rgba(colour, 1),
+        linewidth=0.4,
+        label=label,
+    )
+
+
+def _figure(width: float, height: float) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, _plain(figure.add_subplot())
+
+
+def _two_axes(width: float, height: float) -> tuple[Any, Any, Any]:
+    figure, first = _figure(width, height)
+    first.remove()
+    left, right = figure.subplots(1, 2)
+    return figure, _plain(left), _plain(right)
+
+
+def _plain(axes: Any) -> Any:
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
