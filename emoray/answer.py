@@ -89,7 +89,11 @@ def answered(item: Item, request: Request, composed: Notes, evidence: Evidence |
 def _with_evidence(result: Result, evidence: Evidence | None) -> Result:
     if evidence is None:
         return result
-    seen = replace(
-        result, faces=evidence.faces, image_status=evidence.status, backend=evidence.backend or None
+    fell_back = result.status == "ok" and not evidence.label
+    return replace(
+        result,
+        faces=evidence.faces,
+        image_status=evidence.status,
+        backend=evidence.backend or None,
+        valence=result.valence if fell_back else evidence.valence,
     )
-    return seen if evidence.valence is None else replace(seen, valence=evidence.valence)

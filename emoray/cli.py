@@ -315,7 +315,7 @@ def serve(
     start_ray(local=local)
     from emoray.pipeline.serve import serve_http
 
-    serve_http(settings, http)
+    serve_http(settings, http, ready=lambda url: say(f"{url}: POST /v1/generate, GET /docs; Ctrl-C stops"))
 
 
 @app.command()

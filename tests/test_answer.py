@@ -9,7 +9,7 @@ import numpy as np
 import pretty_midi
 import pytest
 
-from emoray.answer import answer_items
+from emoray.answer import answer_items, answered
 from emoray.config import Request
 from emoray.emotion import Evidence
 from emoray.errors import MidiError
@@ -107,3 +107,13 @@ def test_composed_notes_follow_the_seed_on_one_timeline():
     np.testing.assert_allclose(
         sorted(note.start for note in piano.notes), [0.0, 0.5, 1.0, 1.5, 2.0], atol=1e-3
     )
+
+
+def test_the_ledger_shows_the_valence_that_was_composed_with():
+    """A picture that abstains has a valence too, but the fallback's is what was heard."""
+    seed = as_notes([0.0], [1.0], [60], [64])
+    request = Request(seed=seed, valence=-0.5)
+    item = Item(id="a", seed=b"", picture=b"", valence=-0.5)
+    unsure = Evidence(status="low_confidence", label=0, valence=0.05, faces=1, backend="fer")
+    result = answered(item, request, seed, unsure)
+    assert (result.label, result.valence, result.image_status) == (-1, -0.5, "low_confidence")

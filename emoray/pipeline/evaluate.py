@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
@@ -70,7 +71,7 @@ def evaluate(checkpoint: Path | None, folder: Path, *, split: str = "test") -> d
 
 def _counts(parts: list[str]) -> Any:
     rows = ray.data.read_parquet(parts).map_batches(counts_of, batch_size=None, batch_format="pyarrow")
-    return sum(row["counts"] for row in rows.iter_rows())
+    return np.sum([row["counts"] for row in rows.iter_rows()], axis=0)
 
 
 def counts_of(table: pa.Table) -> pa.Table:
