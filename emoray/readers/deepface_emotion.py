@@ -63,7 +63,7 @@ class DeepFaceEmotion:
             return np.empty((0, 7), np.float32)
         from deepface.modules.preprocessing import resize_image
 
-        batch = np.concatenate([resize_image(crop / 255, (SIDE, SIDE)) for crop in crops])
+        batch = np.concatenate([resize_image(crop / np.float32(255), (SIDE, SIDE)) for crop in crops])
         answer = self._client.predict(batch)  # a single face comes back without its first dimension
         return np.asarray(answer, dtype=np.float32).reshape(len(crops), 7)
 

@@ -31,7 +31,7 @@ from emoray.readers.pictures import Picture, decode
 BACKENDS = ("auto", "deepface", "fer-mini")
 POLICIES = ("largest", "most_central", "all", "error")
 """What to do with several faces: take one, average over all, or refuse."""
-CHUNK = 8
+CHUNK = 4
 
 logger = logging.getLogger(__name__)
 

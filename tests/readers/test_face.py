@@ -12,8 +12,9 @@ from emoray.config import Limits
 from emoray.emotion import Evidence
 from emoray.errors import ConfigError, WeightsError
 from emoray.readers.expression import CLASSES
-from emoray.readers.face import FaceReader, choose
+from emoray.readers.face import FaceReader, choose, classify
 from emoray.readers.pictures import decode
+from emoray.readers.xception import MiniXception
 
 FACES = Path(__file__).parents[3] / "shared" / "data" / "faces"
 
@@ -115,13 +116,25 @@ def test_no_pictures_give_no_evidence(reader):
 
 
 def test_a_picture_says_the_same_alone_and_in_any_company(reader, picture):
-    """Exactly: 21 faces fill two chunks of the network and a part of a third."""
+    """Exactly: 21 faces fill five chunks of the network and a part of a sixth."""
     small = cv2.resize(picture, None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
     pictures = [png(np.clip(small * (0.5 + 0.05 * i), 0, 255).astype(np.uint8)) for i in range(21)]
     alone = [reader.read([data])[0] for data in pictures]
     assert reader.read(pictures) == alone
     assert reader.read(pictures[::-1]) == alone[::-1]
     assert len({seen.valence for seen in alone}) > 15  # they are different faces to the network
+
+
+def test_the_network_says_the_same_to_the_last_bit_whatever_the_number_of_faces():
+    crops = list(np.random.default_rng(0).integers(0, 256, (21, 70, 70, 3)).astype(np.uint8))
+    network = MiniXception()
+    together = classify(network, crops)
+    for n in (1, 2, 3, 4, 5, 9, 20):
+        np.testing.assert_array_equal(classify(network, crops[:n]), together[:n])
+
+
+def test_what_a_network_says_is_scaled_to_sum_to_one(picture):
+    np.testing.assert_allclose(classify(Always({"happy": 3.0, "sad": 1.0}), [picture])[0, 3:5], [0.75, 0.25])
 
 
 def test_the_largest_face_is_read_and_all_are_counted(picture):

@@ -121,6 +121,13 @@ def test_what_is_not_a_picture_is_refused(data):
         decode(data, Limits())
 
 
+def test_a_format_that_is_not_listed_is_refused_although_pillow_could():
+    data = encoded(ramp(), "PPM")
+    assert Image.open(io.BytesIO(data)).size == (20, 10)
+    with pytest.raises(FaceError, match="in one of JPEG, PNG, WEBP, GIF, BMP, TIFF"):
+        decode(data, Limits())
+
+
 def test_a_picture_cut_short_is_refused(portrait):
     with pytest.raises(FaceError, match="cannot be read"):
         decode(portrait[: len(portrait) // 2], Limits())

@@ -208,7 +208,12 @@ def test_the_second_address_is_tried_when_the_first_fails(mirror, tmp_path, monk
     assert mirror.asked == ["/cut", "/whole"]
 
 
-@pytest.mark.parametrize("url", ["file:///etc/hostname", "http://127.0.0.1:1/x", "http://[", "no-address"])
+def test_a_local_file_is_imported_and_not_fetched(stand_in, tmp_path):
+    with pytest.raises(WeightsError, match="is not a web address"):
+        weights.fetch(tmp_path, stand_in.as_uri())
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/x", "http://[", "no-address"])
 def test_an_address_that_cannot_answer_is_an_error_with_the_remedy(tmp_path, url):
     with pytest.raises(WeightsError, match=r"fetch .* on a machine with network access and run"):
         weights.fetch(tmp_path, url)
