@@ -3,9 +3,9 @@
 Conventions
 -----------
 One melody line: of several voices at once only one is heard. Anything that libsndfile decodes (WAV, FLAC,
-OGG, MP3, AIFF ...) is mixed to one channel at ``RATE``. Times count from the start of the recording. Pitches are
-rounded to whole semitones in the performer's own tuning, if she keeps one. A recording is decoded and tracked
-in pieces, so memory grows only with its seconds at ``RATE``. The same bytes give the same notes.
+OGG, MP3, AIFF ...) is mixed to one channel at ``RATE``. Times count from the start of the recording. Pitches
+are rounded to whole semitones in the performer's own tuning, if she keeps one. A recording is decoded and
+tracked in pieces, so memory grows only with its seconds at ``RATE``. The same bytes give the same notes.
 
 pYIN: Mauch and Dixon, "pYIN: A fundamental frequency estimator using probabilistic threshold distributions",
 2014. Bins of a fifth of a semitone instead of a tenth make it four times faster and lose nothing here.

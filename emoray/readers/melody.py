@@ -3,11 +3,11 @@
 Conventions
 -----------
 A frame lasts ``FRAME`` seconds. Pitch is a fractional MIDI number, loudness is in dB. A melody has one note
-at a time; a voice glides, trembles and swallows consonants between its notes, so the track is not cut where it
-moves but explained: of all sequences of whole-semitone notes and silences the one that fits best, where
+at a time; a voice glides, trembles and swallows consonants between its notes, so the track is not cut where
+it moves but explained: of all sequences of whole-semitone notes and silences the one that fits best, where
 each new note costs something (dynamic programming; the idea of Mauch et al., "Computer-aided Melody Note
-Transcription Using the Tony Software", 2015, in its plainest form). A new note is cheaper where
-the loudness rises. Letters: **t** frames.
+Transcription Using the Tony Software", 2015, in its plainest form). A new note is cheaper where the
+loudness rises. Letters: **t** frames.
 """
 
 from __future__ import annotations
