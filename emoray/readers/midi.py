@@ -46,7 +46,7 @@ def read_midi(data: bytes, *, subject: object = "midi", limits: Limits = Limits(
         reason = "is empty" if not data else "is not a MIDI file (no MThd at its start)"
         raise MidiError(subject, f"{reason}; export it again as .mid")
     try:
-        score = symusic.Score.from_midi(data)
+        score: Any = symusic.Score.from_midi(data)
     except (RuntimeError, ValueError) as err:  # what symusic raises for every kind of damage
         detail = str(err).split(": iostream")[0]
         raise MidiError(subject, f"is damaged or cut short ({detail}); copy or export it again") from err

@@ -1,0 +1,40 @@
+"""The command line: options in, one call, one line out. The only prints, and the only ``ray.init``.
+
+Conventions
+-----------
+Heavy imports happen inside commands, so ``emoray --help`` answers at once. An error that a user can mend is
+one line on stderr and exit code 2; a batch with failed rows exits 3, an interruption 130; a bug keeps its
+traceback and exits 1. Results go to stdout, progress to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import typer
+
+from emoray.cli import batch, care, demo, learning, music  # each adds its commands to the app
+from emoray.cli.shared import WORKER_ENVIRONMENT, app
+from emoray.errors import EmorayError
+
+__all__ = ["app", "batch", "care", "demo", "learning", "main", "music"]
+
+INTERRUPTED = 130
+
+
+def main(*command: str) -> NoReturn:
+    """Run ``emoray``, or one command of it: ``main("ingest")`` is all that a job file says."""
+    os.environ.update(WORKER_ENVIRONMENT)
+    try:
+        app([*command, *sys.argv[1:]])
+    except EmorayError as err:
+        typer.echo(f"emoray: {err}", err=True)
+        raise SystemExit(2) from None
+    except SystemExit as err:
+        if err.code == INTERRUPTED:
+            cause = err.__context__ and err.__context__.__cause__
+            typer.echo(f"emoray: {cause if cause is not None and str(cause) else 'interrupted'}", err=True)
+        raise
+    raise AssertionError("typer exits")

@@ -1,0 +1,110 @@
+"""Commands of a batch: run, status, results, verify, retry-failed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from emoray.cli.shared import Checkpoint, Faces, GuidanceMode, Local, app, say, start_ray
+
+batch = typer.Typer(help="Answer a manifest of picture and seed pairs.", no_args_is_help=True)
+app.add_typer(batch, name="batch")
+
+Engine = Literal["serve", "data"]
+"""Those of ``batch_folder.ENGINES``."""
+
+
+@batch.command("run")
+def batch_run(
+    manifest: Annotated[Path, typer.Argument(help="JSONL, CSV or Parquet: id, seed, image or emotion, ...")],
+    out: Annotated[Path, typer.Option(help="The batch folder.")],
+    checkpoint: Checkpoint = None,
+    guidance: GuidanceMode = None,
+    strength: Annotated[float, typer.Option(help="Of rows that name none.")] = 1.0,
+    engine: Annotated[Engine, typer.Option(help="Through Ray Serve, or inside Ray Data.")] = "serve",
+    root: Annotated[Path | None, typer.Option(help="Where paths start [default: manifest's folder].")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the batch in the folder.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Ray Data actors.")] = None,
+    grain: Annotated[int, typer.Option(min=1, help="Rows committed together.")] = 64,
+    without_seed: Annotated[
+        bool, typer.Option("--without-seed", help="Leave the seeds out of the music.")
+    ] = False,
+    faces: Faces = "auto",
+    local: Local = False,
+) -> None:
+    """Answer every row of a manifest: music for the good, a reason for the bad."""
+    from emoray.pipeline.batch_folder import BatchSettings
+
+    settings = BatchSettings(
+        checkpoint=checkpoint.resolve() if checkpoint else None,
+        guidance=guidance,
+        strength=strength,
+        engine=engine,
+        workers=workers,
+        grain=grain,
+        without_seed=without_seed,
+        faces=faces,
+    )
+    start_ray(local=local)
+    from emoray.pipeline.batch import run_batch
+
+    _tell(out, run_batch(manifest, out, settings, resume=resume, root=root))
+
+
+@batch.command("status")
+def batch_status(out: Annotated[Path, typer.Argument(help="A batch folder.")]) -> None:
+    """How far a batch is."""
+    from emoray.pipeline.audit import status
+
+    found = status(out)
+    state = "running" if found.running else "complete" if found.complete else "stopped; use --resume"
+    counts = f"{found.done:,} of {found.rows:,} rows done, {found.ok:,} ok, {found.failed:,} failed"
+    say(f"{out}: {counts}; {state}")
+
+
+@batch.command("results")
+def batch_results(out: Annotated[Path, typer.Argument(help="A batch folder.")]) -> None:
+    """The ledger: one JSON object a line, in the order of the manifest."""
+    from emoray.pipeline.audit import results
+
+    for row in results(out):
+        say(json.dumps(row))
+
+
+@batch.command("verify")
+def batch_verify(out: Annotated[Path, typer.Argument(help="A batch folder.")]) -> None:
+    """Check that every row is there once, and every file as it was written."""
+    from emoray.pipeline.audit import verify
+
+    found = verify(out)
+    problems = {name: value for name, value in dataclasses.asdict(found).items() if value}
+    say(f"{out}: {'sound' if found.sound else 'not sound'}")
+    for name, value in problems.items():
+        shown = f"{len(value):,}: {', '.join(value[:5])}" if isinstance(value, list) else f"{value:,} rows"
+        say(f"  {name} {shown}")
+    raise typer.Exit(0 if found.sound else 3)
+
+
+@batch.command("retry-failed")
+def batch_retry(
+    out: Annotated[Path, typer.Argument(help="A complete batch folder.")], local: Local = False
+) -> None:
+    """Answer the failed rows of a batch again."""
+    start_ray(local=local)
+    from emoray.pipeline.batch import retry_failed
+
+    _tell(out, retry_failed(out))
+
+
+def _tell(out: Path, summary: Any) -> None:
+    """The end of a batch; exit 3 if rows failed."""
+    say(
+        f"{out}: {summary.rows:,} rows, {summary.ok:,} ok, {summary.failed:,} failed, {summary.seconds:.0f} s"
+    )
+    for reason, count in summary.reasons.items():
+        say(f"  {count:,} x {reason}")
+    raise typer.Exit(3 if summary.failed else 0)

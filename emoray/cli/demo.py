@@ -1,0 +1,83 @@
+"""The demo: everything once, on the embedded pieces, with the shipped network for the music."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from emoray.cli.learning import cluster, ingest, train
+from emoray.cli.shared import app, read_bytes, render_beside, say, start_ray
+from emoray.errors import ConfigError
+
+MARK = ".emoray-demo"
+"""A folder with this file in it is a demo's, and the next demo may replace it."""
+EPOCHS, EPOCH_WINDOWS = 3, 2_000
+
+
+@app.command()
+def demo(out: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo-out")) -> None:
+    """Ingest, cluster, train, and answer a batch, on music and a picture that ship with emoray."""
+    from emoray.demo.files import write_demo
+
+    _fresh(out)
+    start_ray(local=True)
+    say("1. The embedded pieces")
+    files = write_demo(out / "input")
+    say("2. Ingest")
+    ingest(files.midi, out=out / "corpus", metadata=files.metadata)
+    say("3. Emotion clusters")
+    cluster(out / "corpus", out=out / "emotion.json", labels=files.labels)
+    say(f"4. Train: {EPOCHS} short epochs, to see it work; the music below comes from the shipped network")
+    train(
+        out / "corpus",
+        emotion=out / "emotion.json",
+        out=out / "run",
+        epochs=EPOCHS,
+        epoch_windows=EPOCH_WINDOWS,
+    )
+    say("5. A batch through Ray Serve")
+    rows = _batch(files.manifest, out / "batch")
+    say("6. Sound and pictures")
+    made = [path for row in rows if row["midi"] for path in _rendered(out, row)]
+    say("")
+    say("Listen to and look at:")
+    for path in [*made, out / "emotion.png", out / "run" / "loss.png"]:
+        say(f"  {path}")
+
+
+def _fresh(out: Path) -> None:
+    """An empty folder with our mark; an older demo's folder is replaced, anything else is not."""
+    if out.exists() and not (out / MARK).is_file():
+        raise ConfigError(out, "exists and is not a demo's; choose another with --out")
+    shutil.rmtree(out, ignore_errors=True)
+    try:
+        out.mkdir(parents=True)
+        (out / MARK).touch()
+    except OSError as err:
+        raise ConfigError(out, f"cannot be written ({err.strerror}); choose another with --out") from err
+
+
+def _batch(manifest: Path, out: Path) -> list[dict[str, Any]]:
+    from emoray.pipeline.audit import results
+    from emoray.pipeline.batch import run_batch
+
+    summary = run_batch(manifest, out)
+    rows = [dict(row) for row in results(out)]
+    for row in rows:
+        mood = {1: "happy", -1: "sad", 0: "neutral"}.get(row["label"], "")
+        what = f"{row['notes']} notes, {mood}" if row["midi"] else row["error"]
+        say(f"  {row['id']:22} {row['status']:7} {what}")
+    say(f"{out}: {summary.rows} rows, {summary.ok} ok, {summary.failed} failed, {summary.seconds:.0f} s")
+    return rows
+
+
+def _rendered(out: Path, row: dict[str, Any]) -> list[Path]:
+    """Music of one row under a name for people, with its sound and piano roll."""
+    midi = out / "music" / f"{row['id']}.mid"
+    midi.parent.mkdir(exist_ok=True)
+    data = read_bytes(out / "batch" / row["midi"])
+    midi.write_bytes(data)
+    return [midi, *render_beside(midi, data, row["seed_notes"] or 0, wav=True, png=True)]

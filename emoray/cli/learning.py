@@ -1,0 +1,142 @@
+"""Commands from MIDI to a measured checkpoint: ingest, cluster, train, evaluate."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from emoray.cli.shared import Local, RandomSeed, app, say, start_ray, write_bytes
+from emoray.config import SeedPreset
+
+Preset = Literal["seed"]
+"""Those of ``config.PRESETS``."""
+Split = Literal["train", "validation", "test", "all"]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def ingest(
+    midi_dir: Annotated[Path, typer.Argument(help="Folder of .mid and .midi files, read recursively.")],
+    out: Annotated[Path, typer.Option(help="Where the corpus goes.")],
+    metadata: Annotated[Path | None, typer.Option(help="csv or json with MAESTRO's columns.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a corpus that is there.")] = False,
+    local: Local = False,
+) -> None:
+    """Read a folder of MIDI into a corpus of Parquet."""
+    start_ray(local=local)
+    from emoray.pipeline.ingest import ingest as run
+
+    summary = run(midi_dir, out, metadata=metadata, overwrite=overwrite)
+    splits = ", ".join(f"{count:,} {split}" for split, count in summary.splits.items())
+    say(f"{out}: {summary.rows:,} rows, {summary.errors:,} errors, {summary.notes:,} notes ({splits})")
+    for reason, count in summary.reasons.items():
+        say(f"  {count:,} x {reason}")
+
+
+@app.command()
+def cluster(
+    corpus: Annotated[Path, typer.Argument(help="A corpus that `emoray ingest` made.")],
+    out: Annotated[Path, typer.Option(help="Where the emotion model goes, a .json; a .png beside it.")],
+    labels: Annotated[Path | None, typer.Option(help="csv with midi, valence, arousal.")] = None,
+    as_json: Json = False,
+    random_seed: RandomSeed = 0,
+    local: Local = False,
+) -> None:
+    """Find the two emotion clusters of a corpus."""
+    from emoray.readers.labels import read_labels
+
+    labelled = read_labels(labels) if labels else []
+    start_ray(local=local)
+    from emoray.dataset.clusters import cluster_report
+    from emoray.pipeline.cluster import cluster_corpus
+    from emoray.writers.plot import cluster_picture
+
+    clusters, features = cluster_corpus(corpus, labelled, random_seed=random_seed)
+    clusters.save(out)
+    nearest = clusters.distances(features).argmin(axis=1)
+    names = list(clusters.features)
+    shown = slice(None, None, max(1, len(features) // 5_000))
+    picture = cluster_picture(
+        clusters.standardised(features)[shown], nearest[shown], clusters.centroids, names, clusters.names
+    )
+    out.with_suffix(".png").write_bytes(picture)
+    report = cluster_report(clusters)
+    say(json.dumps(report, indent=2) if as_json else f"{out}: {clusters.sizes} windows; {clusters.rule}")
+
+
+@app.command()
+def train(
+    corpus: Annotated[Path, typer.Argument(help="A corpus that `emoray ingest` made.")],
+    emotion: Annotated[Path, typer.Option(help="An emotion model that `emoray cluster` made.")],
+    out: Annotated[Path, typer.Option(help="The run folder; it becomes a checkpoint.")],
+    preset: Annotated[Preset, typer.Option(help="Which network.")] = "seed",
+    workers: Annotated[int, typer.Option(min=1, help="Processes that train together.")] = 1,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    epoch_windows: Annotated[int | None, typer.Option(min=1, help="Windows in an epoch.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop before it takes longer.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    random_seed: RandomSeed = 0,
+    local: Local = False,
+) -> None:
+    """Train a network on a corpus."""
+    from emoray.dataset.clusters import EmotionClusters
+    from emoray.dataset.corpus import open_corpus
+    from emoray.pipeline.run_folder import RunFolder
+
+    changed = {"epochs": epochs, "epoch_windows": epoch_windows}
+    settings = SeedPreset(**{name: value for name, value in changed.items() if value is not None})
+    summary = open_corpus(corpus)
+    clusters = EmotionClusters.load(emotion)
+    asked = {
+        "preset": preset,
+        **dataclasses.asdict(settings),
+        "corpus": f"{summary.rows} pieces, {summary.notes} notes",
+        "random_seed": random_seed,
+    }
+    run = RunFolder.start(out, asked, clusters, resume=resume)
+    if run.complete and not _has_more(run, settings, max_minutes):
+        say(f"{out}: already complete; train into a new folder to do it again")
+        return
+    start_ray(local=local)
+    from emoray.pipeline.train import TrainSettings
+    from emoray.pipeline.train import train as fit
+
+    standing = fit(
+        corpus,
+        run,
+        settings,
+        TrainSettings(workers=workers, max_minutes=max_minutes, random_seed=random_seed),
+    )
+    best = standing.history[standing.best_epoch - 1]
+    say(
+        f"{out}: best of {standing.epoch} epochs is {standing.best_epoch}, validation loss "
+        f"{standing.best_loss:.4f}, pitch {best['validation_pitch_nll']:.3f} nats, {standing.seconds:.0f} s"
+    )
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder, or `pretrained`.")],
+    corpus: Annotated[Path, typer.Argument(help="A corpus that `emoray ingest` made.")],
+    split: Annotated[Split, typer.Option(help="Which pieces.")] = "test",
+    as_json: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    local: Local = False,
+) -> None:
+    """Measure how well a checkpoint predicts held-out pieces."""
+    start_ray(local=local)
+    from emoray.evaluate.likelihood import likelihood_table
+    from emoray.pipeline.evaluate import evaluate as run
+
+    report = run(None if str(checkpoint) == "pretrained" else checkpoint, corpus, split=split)
+    if as_json:
+        write_bytes(as_json, (json.dumps(report, indent=2) + "\n").encode())
+    say(f"{report['split']}: {report['pieces']} pieces, {report['likelihood']['notes']:,} notes")
+    say(likelihood_table(report["likelihood"]))
+
+
+def _has_more(run: Any, settings: SeedPreset, max_minutes: float | None) -> bool:
+    return not run.standing(settings).finished(settings, max_minutes * 60 if max_minutes else float("inf"))

@@ -1,0 +1,128 @@
+"""Commands that make music for people: generate, render, serve."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emoray.cli.shared import (
+    Checkpoint,
+    Faces,
+    GuidanceMode,
+    Local,
+    RandomSeed,
+    app,
+    read_bytes,
+    render_beside,
+    say,
+    start_ray,
+    write_bytes,
+)
+from emoray.config import DEFAULT_NOTES
+from emoray.errors import ConfigError, EmorayError
+
+
+@app.command()
+def generate(
+    seed: Annotated[Path, typer.Option(help="Seed music: MIDI, or a recording (wav, flac, ogg, mp3).")],
+    out: Annotated[Path, typer.Option(help="Where the music goes, a .mid.")],
+    image: Annotated[Path | None, typer.Option(help="Picture of a face.")] = None,
+    emotion: Annotated[
+        str | None, typer.Option(help="happy, sad or -1..1; with --image, its fallback.")
+    ] = None,
+    checkpoint: Checkpoint = None,
+    guidance: GuidanceMode = None,
+    strength: Annotated[float, typer.Option(help="0 is no emotion, 1 as calibrated.")] = 1.0,
+    notes: Annotated[int | None, typer.Option(help=f"Notes to compose [default: {DEFAULT_NOTES}].")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Or seconds.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Of the pitches; 0 takes the likeliest.")] = None,
+    random_seed: RandomSeed = 0,
+    without_seed: Annotated[
+        bool, typer.Option("--without-seed", help="Leave the seed out of the music.")
+    ] = False,
+    wav: Annotated[bool, typer.Option("--wav", help="A .wav beside it.")] = False,
+    png: Annotated[bool, typer.Option("--png", help="A piano roll beside it.")] = False,
+    faces: Faces = "auto",
+) -> None:
+    """Compose one piece from a seed and an emotion."""
+    from emoray.answer import answer_items
+    from emoray.compose.sampler import Composer
+    from emoray.emotion import parse_valence
+    from emoray.items import Item
+    from emoray.model.checkpoint import load_checkpoint
+    from emoray.readers.face import FaceReader
+    from emoray.readers.seed import read_seed
+
+    item = Item(
+        id=out.stem or "piece",
+        seed=read_bytes(seed),
+        seed_name=str(seed),
+        picture=read_bytes(image) if image else None,
+        picture_name=str(image),
+        valence=parse_valence(emotion) if emotion is not None else None,
+        notes=notes,
+        seconds=seconds,
+        temperature=temperature,
+        strength=strength,
+        random_seed=random_seed,
+        guidance=guidance,
+        without_seed=without_seed,
+    )
+    loaded = load_checkpoint(checkpoint)
+    [result] = answer_items(
+        [item],
+        read_faces=FaceReader(faces).read if image else lambda _pictures: [],
+        read_seed=lambda item: read_seed(item.seed, subject=item.seed_name),
+        compose=Composer(loaded).compose,
+        guidance=loaded.guidance,
+    )
+    if result.midi is None:
+        subject, _, reason = (result.error or "").partition(": ")
+        raise EmorayError(subject, reason)
+    write_bytes(out, result.midi)
+    made = [out, *render_beside(out, result.midi, result.seed_notes or 0, wav=wav, png=png)]
+    mood = {1: "happy", -1: "sad"}.get(result.label or 0, "neutral")
+    seen = f" ({result.backend})" if result.backend else ""
+    say(f"{', '.join(map(str, made))}: {result.seed_notes} seed notes, {result.notes} composed, {mood}{seen}")
+
+
+@app.command()
+def render(
+    midi: Annotated[Path, typer.Argument(help="A .mid file.")],
+    wav: Annotated[Path | None, typer.Option(help="Sound, stereo, 44.1 kHz.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Piano roll.")] = None,
+    seed_notes: Annotated[int, typer.Option(min=0, help="Colour the first so many as the seed.")] = 0,
+) -> None:
+    """Turn MIDI into sound and a picture."""
+    if wav is None and png is None:
+        raise ConfigError(midi, "nothing to render; give --wav, --png or both")
+    data = read_bytes(midi)
+    render_beside(midi, data, seed_notes, wav=wav or False, png=png or False)
+    say(", ".join(str(path) for path in (wav, png) if path))
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Any host but loopback needs EMORAY_TOKEN.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option()] = 8000,
+    checkpoint: Checkpoint = None,
+    guidance: GuidanceMode = None,
+    faces: Faces = "auto",
+    local: Local = False,
+) -> None:
+    """Answer POST /v1/generate over HTTP until Ctrl-C; the token is read from EMORAY_TOKEN."""
+    from emoray.pipeline.settings import HttpSettings, ServeSettings
+
+    http = HttpSettings(host=host, port=port, token=os.environ.get("EMORAY_TOKEN") or None)
+    settings = ServeSettings(
+        checkpoint=checkpoint.resolve() if checkpoint else None,
+        guidance=guidance,
+        faces=faces,
+    )
+    start_ray(local=local)
+    from emoray.pipeline.serve import serve_http
+
+    serve_http(settings, http, ready=lambda url: say(f"{url}: POST /v1/generate, GET /docs; Ctrl-C stops"))

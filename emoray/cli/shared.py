@@ -1,0 +1,111 @@
+"""What all commands share: the app, the options they have in common, the one ``ray.init``, the prints."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from emoray.errors import ClusterError, ConfigError
+
+app = typer.Typer(
+    help="Piano music that starts from your melody and leans towards the emotion on your face.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Guidance = Literal["none", "seed", "seed-literal"]
+"""Those of ``config.GUIDANCE_MODES``."""
+
+Checkpoint = Annotated[Path | None, typer.Option(help="Checkpoint folder; by default the one that ships.")]
+Faces = Annotated[str, typer.Option(help="Face backend: auto, deepface or fer-mini.")]
+GuidanceMode = Annotated[Guidance | None, typer.Option(help="How the emotion bends the notes.")]
+Local = Annotated[bool, typer.Option("--local", help="Start Ray here even if RAY_ADDRESS names a cluster.")]
+RandomSeed = Annotated[int, typer.Option(min=0, help="The same number, the same result.")]
+
+WORKER_ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1", "DEEPFACE_BACKEND_ENGINE": "onnx"}
+"""Of this process and of all its workers: no telemetry, and the engine we verify weights for."""
+
+
+def start_ray(*, local: bool = False) -> None:
+    """Join the cluster that RAY_ADDRESS names, or start Ray on this machine for this command alone.
+
+    Raises:
+        ClusterError: the cluster cannot be reached.
+    """
+    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")  # progress is ours: progress.py
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S", "300")
+    import ray
+
+    if ray.is_initialized():
+        return
+    address = "local" if local else os.environ.get("RAY_ADDRESS", "local")
+    here = {"include_dashboard": False} if address == "local" else {}
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": WORKER_ENVIRONMENT},
+            **here,
+        )
+    except (ConnectionError, ValueError, RuntimeError) as err:
+        reason = f"cannot be joined ({str(err).splitlines()[0]}); check RAY_ADDRESS or use --local"
+        raise ClusterError(address, reason) from err
+    for name in ("ray.data", "ray.train", "ray.serve", "ray"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def say(text: str) -> None:
+    """One line of result."""
+    typer.echo(text)
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file that the user named.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as err:
+        raise ConfigError(path, f"cannot be read ({err.strerror}); check the path") from err
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file where the user asked, and its folder.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as err:
+        raise ConfigError(path, f"cannot be written ({err.strerror}); choose another place") from err
+
+
+def render_beside(
+    midi: Path, data: bytes, seed_notes: int, *, wav: Path | bool, png: Path | bool
+) -> list[Path]:
+    """Write sound and piano roll beside ``midi`` or where asked; which files were made."""
+    from emoray.readers.midi import read_midi
+
+    notes, made = read_midi(data, subject=midi), []
+    if wav:
+        from emoray.writers.audio import wav_bytes
+
+        made.append(wav if isinstance(wav, Path) else midi.with_suffix(".wav"))
+        write_bytes(made[-1], wav_bytes(notes))
+    if png:
+        from emoray.writers.plot import piano_roll
+
+        made.append(png if isinstance(png, Path) else midi.with_suffix(".png"))
+        write_bytes(made[-1], piano_roll(notes, seed_notes=seed_notes, title=midi.stem))
+    return made

@@ -1,0 +1,86 @@
+"""No document promises what the code lacks: found by reading the files, not from a list."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from emoray.cli import app
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+README, MAP = (ROOT / name for name in ("README.md", "ARCHITECTURE.md"))
+
+
+def commands(group, prefix=""):
+    """Every command of the command line with its group: ``batch run``."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+def test_readme_and_command_line_agree():
+    shown = set(re.findall(r"^\$ emoray ((?:batch |weights )?[a-z-]+)", README.read_text(), flags=re.M))
+    assert shown == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_has_help(name):
+    assert COMMANDS[name].help
+    for parameter in COMMANDS[name].params:
+        assert getattr(parameter, "help", None) or parameter.name in ("random_seed", "port"), parameter.name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_options_in_the_documents_exist(document):
+    known = {option for command in COMMANDS.values() for parameter in command.params for option in parameter.opts}
+    lines = re.findall(r"^\$ emoray .*", document.read_text(), flags=re.M)
+    used = {option for line in lines for option in re.findall(r"(?<=\s)--[a-z-]+", line)}
+    assert used <= known | {"--help"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_make_targets_in_the_documents_exist(document):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
+    used = set(re.findall(r"(?:`|^\$ )make ([a-z-]+)", document.read_text(), flags=re.M))
+    assert used <= targets
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_and_to_pictures_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+def test_the_map_names_every_module_and_none_that_is_gone():
+    named = set(re.findall(r"`((?:[a-z_]+/)?[a-z_]+\.py)`", MAP.read_text()))
+    there = {path.relative_to(ROOT / "emoray").as_posix() for path in (ROOT / "emoray").rglob("[a-z]*.py")}
+    assert there - named == set(), "modules that the map lacks"
+    assert named - there == set(), "modules that are gone"
+
+
+def test_help_loads_neither_torch_nor_ray():
+    code = (
+        "import sys; sys.argv = ['emoray', '--help']\n"
+        "from emoray.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'ray', 'librosa', 'deepface', 'matplotlib', 'sklearn', 'pyarrow'} & sys.modules.keys()\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "generate" in done.stdout
+
+
+def test_the_documents_speak_of_the_project_alone():
+    for document in DOCUMENTS:
+        assert not re.search(r"(^|[\s`(\"])/(work|root|tmp|home/[a-z]+)/", document.read_text()), document.name
