@@ -114,9 +114,8 @@ def verify(out: Path) -> Verification:
     claims = Counter(row["midi"] for row in rows)
     there = set(ledger.music_files(out))
     undone = [number for number, part in parts.items() if part is None]
-    coming = {
-        ledger.music_path(entry.id) for number in undone for entry in ledger.read_entries(layout, number)
-    }
+    ids = ledger.entry_ids(layout) if undone else []
+    coming = {ledger.music_path(ids[row - 1]) for number in undone for row in layout.rows_of(number)}
     return Verification(
         missing=sorted(claims.keys() - there),
         corrupt=sorted(row["midi"] for row in rows if row["midi"] in there and not _is_intact(out, row)),

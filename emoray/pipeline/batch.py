@@ -11,6 +11,7 @@ and the reason why Ray Data's own checkpoint is not used. Ray must be connected 
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,10 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import ray
 import ray.data
 
-from emoray.errors import BatchError, ClusterError, ManifestError
+from emoray.errors import BatchError, ManifestError
 from emoray.pipeline import ledger
 from emoray.pipeline.audit import Status, status_of
 from emoray.pipeline.batch_folder import RUN, BatchSettings, Run, driving, refuse_foreign, versions
@@ -31,6 +31,8 @@ from emoray.pipeline.ledger import Layout
 from emoray.pipeline.publish import sweep
 from emoray.progress import Meter
 from emoray.readers.manifest import Entry, read_manifest
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,16 +80,19 @@ def run_batch(
     root = (root or manifest.parent).resolve()
     entries = read_manifest(data, name=manifest.name, root=root)
     engine = engine or plan_engine(settings)
-    _check_cluster(engine)
+    engine.check_cluster()
+    manifest_is = {"manifest": hashlib.sha256(data).hexdigest(), "root": str(root)}
     run = Run(
-        identity=_identity(data, root, engine, settings),
+        identity=manifest_is | engine.identity(settings),
         settings=asdict(settings),
         manifest=str(manifest.absolute()),
         rows=len(entries),
         grain=settings.grain,
         versions=versions(),
     )
+    refuse_foreign(out)
     with driving(out) as fence:
+        sweep(out)
         run = _entered(run, out, entries, resume=resume)
         layout = run.layout(out)
         work = _work(layout, root, fence, engine, settings)
@@ -114,9 +119,9 @@ def retry_failed(
     run = Run.load(out)
     settings = settings.anywhere() if settings else run.stored_settings()
     engine = engine or plan_engine(settings)
-    _check_cluster(engine)
+    engine.check_cluster()
     root = Path(run.identity["root"])
-    run.refuse_other(_engine_identity(engine, settings), out)
+    run.refuse_other(engine.identity(settings), out)
     with driving(out) as fence:
         layout = run.layout(out)
         if ledger.pending(layout):
@@ -134,47 +139,21 @@ def _read(manifest: Path) -> bytes:
         raise ManifestError(manifest, f"cannot be read ({err.strerror}); check the path") from err
 
 
-def _identity(data: bytes, root: Path, engine: EnginePlan, settings: BatchSettings) -> dict[str, Any]:
-    """All that the music depends on, each by itself, so that a refusal can name what differs."""
-    manifest = hashlib.sha256(data).hexdigest()
-    return {"manifest": manifest, "root": str(root)} | _engine_identity(engine, settings)
-
-
-def _engine_identity(engine: EnginePlan, settings: BatchSettings) -> dict[str, Any]:
-    return {
-        "checkpoint": engine.checkpoint,
-        "guidance": settings.guidance or engine.guidance,
-        "strength": settings.strength,
-        "without seed": settings.without_seed,
-        "face backend": engine.faces,
-        "face policy": settings.policy,
-        "face threshold": settings.threshold,
-    }
-
-
-def _check_cluster(engine: EnginePlan) -> None:
-    """Refuse what would wait for CPUs for ever.
-
-    Raises:
-        ClusterError: the cluster is too small.
-    """
-    there = ray.cluster_resources().get("CPU", 0.0)
-    need = engine.workers * engine.worker_cpus + engine.service_cpus
-    if need > there + 1e-6:
-        reason = f"has {there:g} CPUs, this batch wants {need:g}; lower --workers (now {engine.workers})"
-        raise ClusterError("cluster", f"{reason} or join a larger one")
-
-
 def _entered(run: Run, out: Path, entries: Sequence[Entry], *, resume: bool) -> Run:
     """The run of this folder: the one that is there, if it may go on, else this one, written down."""
-    sweep(out)
     if not (out / RUN).exists():
-        refuse_foreign(out)
         ledger.write_entries(run.layout(out), entries)
         run.save(out)
         return run
     there = Run.load(out)
     there.refuse_other(run.identity, out)
+    changed = [
+        f"{name} {there.versions.get(name)}"
+        for name in run.versions
+        if run.versions[name] != there.versions.get(name)
+    ]
+    if changed:
+        log.warning("%s was begun with %s; the rest of its music may differ", out, ", ".join(changed))
     if not resume:
         status = status_of(there.layout(out))
         if status.complete:

@@ -26,7 +26,7 @@ from typing import IO, Any
 from emoray.config import GUIDANCE_MODES, RANGES, SCHEMA_VERSION, from_fields
 from emoray.errors import BatchError, ConfigError
 from emoray.pipeline.ledger import MANIFEST, Layout
-from emoray.pipeline.publish import publish
+from emoray.pipeline.publish import SCRATCH, publish
 from emoray.readers.expression import THRESHOLD
 
 RUN, LOCK = "run.json", "run.lock"
@@ -154,12 +154,15 @@ class Run:
 
 
 def refuse_foreign(out: Path) -> None:
-    """Let only a folder pass that holds nothing, or what a drive leaves that ended before ``run.json``.
+    """Let only a batch folder pass, or one that is empty but for what a drive leaves that ended early.
 
     Raises:
         BatchError: it holds something else.
     """
-    if foreign := sorted({path.name for path in out.iterdir()} - {LOCK, MANIFEST}):
+    if not out.is_dir() or (out / RUN).exists():
+        return
+    names = {path.name for path in out.iterdir() if not path.name.endswith(SCRATCH)}
+    if foreign := sorted(names - {LOCK, MANIFEST}):
         raise BatchError(out, f"holds {foreign[0]!r} and is not a batch folder; choose an empty one")
 
 

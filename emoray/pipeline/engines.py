@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import ray
 
 from emoray.answer import ReadFaces, answer_items, failed
-from emoray.errors import EmorayError
+from emoray.errors import ClusterError, EmorayError
 from emoray.items import Item, Result
 from emoray.model.checkpoint import load_checkpoint
 from emoray.pipeline.batch_folder import BatchSettings
@@ -52,6 +53,35 @@ class EnginePlan:
     start: Callable[[str], AbstractContextManager[Callable[[], Engine]]]
     """Runs in the driver, with a name for the batch, and lasts as long as it does; gives what builds the
     engine in a worker."""
+
+    def identity(self, settings: BatchSettings) -> dict[str, Any]:
+        """What the music depends on beside manifest and root, each with the name that a refusal gives it."""
+        return {
+            "checkpoint": self.checkpoint,
+            "guidance": self.guidance,
+            "strength": settings.strength,
+            "without seed": settings.without_seed,
+            "face backend": self.faces,
+            "face policy": settings.policy,
+            "face threshold": settings.threshold,
+        }
+
+    def check_cluster(self) -> None:
+        """Refuse what would wait for CPUs for ever. A batch neither reads nor writes by Ray, so this is all.
+
+        Raises:
+            ClusterError: the cluster is too small.
+        """
+        there = ray.cluster_resources().get("CPU", 0.0)
+        need = self.workers * self.worker_cpus + self.service_cpus
+        if need > there + 1e-6:
+            fits = self.worker_cpus + self.service_cpus <= there
+            remedy = (
+                f"lower --workers (now {self.workers})"
+                if fits
+                else "start Ray with more or join a larger one"
+            )
+            raise ClusterError("cluster", f"has {there:g} CPUs, this batch wants {need:g}; {remedy}")
 
 
 def plan_engine(settings: BatchSettings) -> EnginePlan:

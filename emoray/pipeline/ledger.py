@@ -113,7 +113,7 @@ def write_entries(layout: Layout, entries: Sequence[Entry]) -> None:
     Raises:
         BatchError: it cannot be written.
     """
-    table = pa.Table.from_pylist([dataclasses.asdict(entry) for entry in entries], ENTRIES)
+    table = pa.Table.from_pylist([vars(entry) for entry in entries], ENTRIES)
     publish({layout.out / MANIFEST: _parquet(table, row_group_size=layout.grain)})
 
 
@@ -134,6 +134,19 @@ def read_entries(layout: Layout, number: int) -> list[Entry]:
     return entries
 
 
+def entry_ids(layout: Layout) -> list[str]:
+    """The id of every manifest row, in order.
+
+    Raises:
+        BatchError: the stored manifest is missing or damaged.
+    """
+    path = layout.out / MANIFEST
+    try:
+        return pq.read_table(path, columns=["id"], partitioning=None)["id"].to_pylist()
+    except (OSError, pa.ArrowException) as err:
+        raise BatchError(path, f"cannot be read ({err}); start again in another folder") from err
+
+
 def commit(layout: Layout, number: int, rows: Sequence[LedgerRow], music: Mapping[str, bytes]) -> None:
     """Publish a grain: its music (by path relative to the folder), then its part.
 
@@ -148,7 +161,8 @@ def commit(layout: Layout, number: int, rows: Sequence[LedgerRow], music: Mappin
 def read_part(layout: Layout, number: int) -> list[LedgerRow] | None:
     """The results of a grain; None when it has none yet, or a part that is damaged."""
     try:
-        table = pq.read_table(layout.part(number), partitioning=None)
+        with pq.ParquetFile(layout.part(number)) as file:
+            table = file.read()
     except (OSError, pa.ArrowException):
         return None
     rows = table.to_pylist()

@@ -79,7 +79,8 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
 
 
 def test_a_folder_with_other_files_is_not_taken(tmp_path):
-    (tmp_path / "run.lock").write_bytes(b"")
+    for name in ("run.lock", "manifest.parquet", ".run.json.0.emoray-tmp"):  # a drive that ended early
+        (tmp_path / name).write_bytes(b"")
     refuse_foreign(tmp_path)
     (tmp_path / "holiday.jpg").write_bytes(b"")
     with pytest.raises(BatchError, match=r"holds 'holiday\.jpg' and is not a batch folder"):
