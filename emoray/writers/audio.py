@@ -1,0 +1,107 @@
+"""Sound: a note array as a WAV file, played by a sampled piano.
+
+Conventions
+-----------
+16 bit stereo. The piano is the General MIDI SoundFont TimGM6mb that ships inside pretty_midi, the synthesiser
+TinySoundFont: no system library, no sound card. It plays what ``writers.midi`` writes, key by key, and rings
+on for ``TAIL`` seconds. Nothing clips: music that would is played again, just so much softer. Sound is made
+in short blocks, so an hour of music needs little more memory than its file. The same notes give the same
+bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import wave
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from emoray.errors import AudioError
+from emoray.notes import Notes, end
+from emoray.writers.midi import TICKS_PER_SECOND, ticks
+
+TAIL = 1.5
+"""Seconds of ringing after the last key is released."""
+GAIN = 6.0
+"""dB: a chord struck hard then uses a good third of full scale."""
+BLOCK = 2**16
+"""Samples made at a time."""
+LARGEST = 2**32 - 2**16
+"""Bytes: a WAV file counts them with 32 bits."""
+
+
+def wav_bytes(notes: Notes, *, rate: int = 44_100) -> bytes:
+    """The notes as a WAV file.
+
+    Args:
+        notes: [n] sorted by (onset, pitch); n may be 0.
+        rate: samples a second.
+
+    Raises:
+        AudioError: the synthesiser is not installed, or the music is longer than a WAV file can be (6 hours).
+    """
+    seconds = end(notes) + TAIL
+    if seconds * rate * 4 > LARGEST:
+        raise AudioError("music", f"lasts {seconds:,.0f} s, too long for a WAV file; render a part of it")
+    data, peak = _played(notes, rate, loudness=1.0)
+    return data if peak <= 1 else _played(notes, rate, loudness=1 / peak)[0]
+
+
+def _played(notes: Notes, rate: int, *, loudness: float) -> tuple[bytes, float]:
+    """(the file, the highest sample before rounding; above 1 it clipped)."""
+    buffer, peak = io.BytesIO(), 0.0
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        for block in _blocks(notes, rate):
+            block *= loudness
+            peak = max(peak, float(np.abs(block).max()))
+            file.writeframesraw(np.rint(np.clip(block, -1, 1) * 32_767).astype("<i2").tobytes())
+        file.writeframes(b"")  # now it counts what it holds
+    return buffer.getvalue(), peak
+
+
+def _blocks(notes: Notes, rate: int) -> Iterator[Any]:
+    """Float32 samples, left and right in turn, from the first key to the end of the tail."""
+    synth = _piano(rate)
+    now = 0
+    for sample, key, velocity in [*_keys(notes, rate), (None, 0, 0)]:
+        stop = now + round(TAIL * rate) if sample is None else sample
+        if stop * 4 > LARGEST:
+            raise AudioError(
+                "music", f"lasts {stop / rate:,.0f} s, too long for a WAV file; render a part of it"
+            )
+        for start in range(now, stop, BLOCK):
+            block = synth.generate(min(BLOCK, stop - start))
+            yield np.frombuffer(block, np.float32).copy()
+        now = stop
+        if velocity:
+            synth.noteon(0, key, velocity)
+        elif sample is not None:
+            synth.noteoff(0, key)
+
+
+def _keys(notes: Notes, rate: int) -> list[tuple[int, int, int]]:
+    """(sample, key, velocity) in order; velocity 0 is a release; it comes before a strike of the same time."""
+    down, up = ticks(notes)
+    events = [*zip(down.tolist(), notes["pitch"].tolist(), notes["velocity"].tolist(), strict=True)]
+    events += [(tick, key, 0) for tick, key in zip(up.tolist(), notes["pitch"].tolist(), strict=True)]
+    events.sort(key=lambda event: (event[0], event[2] > 0))
+    return [(tick * rate // TICKS_PER_SECOND, key, velocity) for tick, key, velocity in events]
+
+
+def _piano(rate: int) -> Any:
+    try:
+        import tinysoundfont
+    except ImportError as err:
+        how = "pip install --no-deps tinysoundfont"  # its dependency pyaudio wants a sound library
+        raise AudioError("sound", f"needs the package tinysoundfont; run `{how}`") from err
+    soundfont = files("pretty_midi") / "TimGM6mb.sf2"
+    synth = tinysoundfont.Synth(gain=GAIN, samplerate=rate)
+    synth.sfload(soundfont.read_bytes())
+    synth.program_change(0, 0)
+    return synth
