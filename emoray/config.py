@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from emoray.errors import ConfigError, RequestError
 from emoray.notes import Notes
 
-GUIDANCE_MODES = ("none", "seed", "seed-literal")
+GUIDANCE_MODES = ("none", "seed", "seed-tempered", "seed-literal")
 PRESETS = ("seed",)
 SCHEMA_VERSION = 1
 """Of checkpoints and corpora. A reader refuses any other."""
@@ -55,8 +55,8 @@ class SeedPreset:
     """Of the pitch cross-entropy in the loss."""
     step_weight: float = 1.0
     duration_weight: float = 1.0
-    learning_rate: float = 1e-3
-    batch_size: int = 256
+    learning_rate: float = 3e-3
+    batch_size: int = 64
     """Windows in one update, over all workers."""
     clip_norm: float = 1.0
     epochs: int = 50

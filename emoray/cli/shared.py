@@ -18,7 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Guidance = Literal["none", "seed", "seed-literal"]
+Guidance = Literal["none", "seed", "seed-tempered", "seed-literal"]
 """Those of ``config.GUIDANCE_MODES``."""
 
 Checkpoint = Annotated[Path | None, typer.Option(help="Checkpoint folder; by default the one that ships.")]

@@ -7,8 +7,12 @@ is the label and its size multiplies the pull. A strength of 0 is mode ``none``,
 
 ``seed`` is the seed document with its contradictions resolved so that the formulas act: one emotion score
 for each candidate pitch, the sum in its denominator over the two centroids, and gamma = abs(1 - g).
-``seed-literal`` keeps its letters: one score for the whole window (which no softmax can see), features as
-they are, gamma = 1 - abs(g) with whatever sign comes out, no piano keyboard.
+The document's temperature of 2 on half the logits is noise: ``seed-tempered``, the default, is the same with
+a temperature of beta, so that a strength towards 0 comes to the network's own distribution and the score
+pulls four times as hard.
+
+``seed-literal`` keeps the document's letters: one score for the whole window (which no softmax can see),
+features as they are, gamma = 1 - abs(g) with whatever sign comes out, no piano keyboard.
 
 Letters: **B** requests in a batch, **T** notes of context.
 """
@@ -132,8 +136,18 @@ def seed_literal_gamma(drawn: float) -> float:
 GAMMA: dict[str, Callable[[float], float]] = {
     "none": lambda _drawn: 0.0,
     "seed": seed_gamma,
+    "seed-tempered": seed_gamma,
     "seed-literal": seed_literal_gamma,
 }
+
+
+def prescribed_temperature(mode: str, guidance: SeedGuidance) -> float:
+    """What divides the bent logits in a mode, unless a request says otherwise.
+
+    >>> [prescribed_temperature(mode, SeedGuidance()) for mode in GAMMA]
+    [1.0, 2.0, 0.5, 2.0]
+    """
+    return {"none": 1.0, "seed-tempered": guidance.beta}.get(mode, guidance.temperature)
 
 
 def time_factor(valence: float, strength: float, gamma: float) -> float:

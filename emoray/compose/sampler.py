@@ -29,6 +29,7 @@ from emoray.compose.guidance import (
     Floats,
     candidate_scores,
     on_keyboard,
+    prescribed_temperature,
     seed_logits,
     time_factor,
 )
@@ -41,6 +42,8 @@ LONGEST_STEP, LONGEST_DURATION = 4.0, 10.0
 """Seconds: no prediction is taken further, so a runaway mean cannot stop the music."""
 MOST_NOTES_A_SECOND = 40
 """Ends a request in seconds even if the network stands still; real pieces stay under it."""
+SCORED = ("seed", "seed-tempered")
+"""Modes that score each candidate pitch."""
 PAUSE = 0.25
 """Seconds between the repeats of a seed of one note."""
 
@@ -128,14 +131,14 @@ class Composer:
         self, rows: list[_Row], logits: Floats, step: Floats, duration: Floats
     ) -> tuple[Floats, Floats]:
         """Logits as each row's guidance bends them, and the temperature it prescribes [B]."""
-        bent, temperature = on_keyboard(logits), np.ones(len(rows))
-        seed = np.array([row.mode == "seed" for row in rows])
+        bent = on_keyboard(logits)
+        temperature = np.array([prescribed_temperature(row.mode, self.guidance) for row in rows])
+        seed = np.array([row.mode in SCORED for row in rows])
         literal = np.array([row.mode == "seed-literal" for row in rows])
-        temperature[seed | literal] = self.guidance.temperature
         if literal.any():  # its one score for all pitches cancels in the softmax: only beta is left
             bent[literal] = self.guidance.beta * logits[literal]
         if seed.any():
-            window = np.stack([row.window for row in rows if row.mode == "seed"]).astype(np.float64)
+            window = np.stack([row.window for row in rows if row.mode in SCORED]).astype(np.float64)
             valence = np.array([row.request.valence for row in rows])[seed]
             strength = np.array([row.request.strength for row in rows])[seed]
             score = candidate_scores(window, step[seed], duration[seed], valence, self.checkpoint.clusters)

@@ -45,7 +45,7 @@ class Checkpoint:
     @property
     def guidance(self) -> str:
         """The guidance mode for requests that name none."""
-        return "seed"
+        return "seed-tempered"
 
 
 def save_checkpoint(
@@ -66,6 +66,7 @@ def save_checkpoint(
     clusters.save(folder / EMOTION)
     (folder / METRICS).write_text(json.dumps(metrics, indent=2) + "\n")
     (folder / CARD).write_text(card)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors writes for the owner alone
 
 
 def load_checkpoint(folder: Path | None = None) -> Checkpoint:

@@ -115,7 +115,7 @@ def test_one_score_for_all_pitches_is_refused():
 
 
 def test_the_pull_on_a_pitch_is_never_more_than_the_document_allows():
-    """alpha / temperature = .25, so odds change by at most e^.25 = 1.284."""
+    """The pull is alpha / temperature = .25, so odds change by at most e^.25 = 1.284."""
     scores = np.linspace(0, 1, 128)[None]
     guidance = SeedGuidance()
     bent = seed_logits(np.zeros((1, 128)), scores, np.ones(1), np.ones(1), guidance) / guidance.temperature

@@ -33,12 +33,12 @@ def tune(count=40, random_seed=0):
 
 
 def mixed_requests(count):
-    modes = ("seed", "none", "seed-literal")
+    modes = ("seed", "none", "seed-literal", "seed-tempered")
     return [
         Request(
             seed=tune(1 + number * 3, number), valence=(1.0, -1.0, 0.3)[number % 3], random_seed=number,
             notes=None if number % 5 == 0 else 10 + number, seconds=2.0 if number % 5 == 0 else None,
-            guidance=modes[number % 3 if number % 2 else 0], strength=1.0 + number % 2,
+            guidance=modes[number % 4], strength=1.0 + number % 2,
             temperature=0.9 if number % 4 == 0 else None,
         )
         for number in range(count)
@@ -177,3 +177,16 @@ def test_temperature_0_takes_the_likeliest_and_still_draws_its_number():
     sample_pitch(logits, 1.0, second)
     assert first.random() == second.random()
     assert math.isclose(0, sample_pitch(-logits, 0, first))
+
+
+def test_a_tempered_strength_towards_nothing_comes_to_the_mode_none():
+    """seed-tempered divides by beta, so without its score it is the network's own distribution."""
+    composer, seed = Composer(checkpoint()), tune()
+    plain, faint = composer.compose(
+        [
+            Request(seed=seed, valence=1.0, guidance="none"),
+            Request(seed=seed, valence=1.0, guidance="seed-tempered", strength=1e-9),
+        ]
+    )
+    assert plain["pitch"].tolist() == faint["pitch"].tolist()
+    np.testing.assert_allclose(plain["onset"], faint["onset"], rtol=1e-6)
