@@ -1,0 +1,57 @@
+"""Promises of the checkpoint that ships with emoray."""
+
+import numpy as np
+import pytest
+
+from emoray.compose.sampler import Composer
+from emoray.config import GUIDANCE_MODES, Request
+from emoray.demo.pieces import demo_pieces
+from emoray.model.checkpoint import PRETRAINED, load_checkpoint
+from emoray.notes import HIGHEST_KEY, LOWEST_KEY, steps
+
+pytestmark = pytest.mark.checkpoint
+
+
+@pytest.fixture(scope="module")
+def composer():
+    return Composer(load_checkpoint())
+
+
+def requests(valence, **options):
+    """Every demo piece's first 40 notes, four times over with other random seeds."""
+    seeds = [piece.notes[:40] for piece in demo_pieces()]
+    return [
+        Request(seed=seed, valence=valence, random_seed=100 * turn + number, notes=60, **options)
+        for turn in range(4)
+        for number, seed in enumerate(seeds)
+    ]
+
+
+@pytest.mark.parametrize("mode", ["seed", "seed-tempered"])
+def test_sad_is_slower_and_longer_than_happy_nearly_always(composer, mode):
+    happy, sad = (composer.compose(requests(valence, guidance=mode)) for valence in (1.0, -1.0))
+    step = [np.log(steps(s)[1:].mean() / steps(h)[1:].mean()) for h, s in zip(happy, sad, strict=True)]
+    duration = [np.log(s["duration"].mean() / h["duration"].mean()) for h, s in zip(happy, sad, strict=True)]
+    assert np.mean(step) > 0.05
+    assert np.mean(duration) > 0.05
+
+
+@pytest.mark.parametrize("mode", GUIDANCE_MODES)
+def test_the_shipped_network_repeats_itself_byte_for_byte(composer, mode):
+    batch = requests(1.0, guidance=mode)[:6]
+    again = composer.compose(batch[::-1])[::-1]
+    for one, other in zip(composer.compose(batch), again, strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+def test_no_pitch_lies_off_the_piano(composer):
+    for notes in composer.compose(requests(-1.0)):
+        assert notes["pitch"].min() >= LOWEST_KEY
+        assert notes["pitch"].max() <= HIGHEST_KEY
+
+
+def test_the_card_names_the_licence_of_its_data_and_its_figures():
+    card = (PRETRAINED / "seed" / "README.md").read_text()
+    assert "CC BY-NC-SA 4.0" in card
+    assert "pitch_nll" in card
+    assert "Limits" in card
