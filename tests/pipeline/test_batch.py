@@ -187,7 +187,7 @@ def test_broken_rows_fail_each_with_its_reason_and_no_row_is_lost(tmp_path):
 
 def test_a_killed_driver_loses_at_most_the_grains_under_way(run, manifest, whole, tmp_path):
     """SIGKILL in the middle, then --resume: the same files as in one go, nothing committed done twice."""
-    import psutil
+    import psutil  # ships inside Ray, which puts it on the path
 
     out, log = tmp_path / "out", tmp_path / "first"
     driver = subprocess.Popen([sys.executable, __file__, manifest, out, log, "0.6"], start_new_session=True)
@@ -198,10 +198,12 @@ def test_a_killed_driver_loses_at_most_the_grains_under_way(run, manifest, whole
             run(out, resume=True)
         assert status(out).running
         family = psutil.Process(driver.pid).children(recursive=True)
+        workers = [process for process in family if process.name().startswith("ray::MapWorker")]
+        assert workers
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
-        _, family = psutil.wait_procs(family, timeout=20)
-    finally:  # Ray's workers go with the driver; its agents may take minutes to notice
+        assert not psutil.wait_procs(workers, timeout=60)[1], "Ray's workers go with their driver"
+    finally:  # its agents take minutes to notice
         for process in [driver, *family]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
