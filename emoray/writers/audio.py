@@ -86,7 +86,7 @@ def _blocks(notes: Notes, rate: int) -> Iterator[Any]:
 
 
 def _keys(notes: Notes, rate: int) -> list[tuple[int, int, int]]:
-    """(sample, key, velocity) in order; velocity 0 is a release; it comes before a strike of the same time."""
+    """(sample, key, velocity) in order; velocity 0 is a release and comes before a strike."""
     down, up = ticks(notes)
     events = [*zip(down.tolist(), notes["pitch"].tolist(), notes["velocity"].tolist(), strict=True)]
     events += [(tick, key, 0) for tick, key in zip(up.tolist(), notes["pitch"].tolist(), strict=True)]
