@@ -6,8 +6,9 @@ Reads only, so it may run while a driver is at work; what that driver has not co
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from emoray.pipeline import ledger
 from emoray.pipeline.batch_folder import Run, is_driven
 from emoray.pipeline.ledger import Layout, LedgerRow
 from emoray.pipeline.publish import scratch_files
+
+_DETAILS = re.compile(r"\([^)]*\)|\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +92,7 @@ def status_of(layout: Layout) -> Status:
         ok=len(rows) - len(failed),
         failed=len(failed),
         running=is_driven(layout.out),
-        reasons=dict(Counter(map(_reason, failed)).most_common()),
+        reasons=reasons_of(failed),
     )
 
 
@@ -134,6 +137,15 @@ def _is_intact(out: Path, row: LedgerRow) -> bool:
         return False
 
 
-def _reason(error: str) -> str:
-    """An error without its subject, so that rows with the same trouble count together."""
-    return error.split(": ", 1)[-1]
+def reasons_of(errors: Sequence[str]) -> dict[str, int]:
+    """How many rows share a reason, the most frequent first; the first row's own words stand for all.
+
+    Subject, figures and what is in brackets differ from row to row and do not count.
+
+    >>> reasons_of(["seed a.mid: has 20 bytes", "seed b.mid: has 30 bytes", "id: is missing"])
+    {'has 20 bytes': 2, 'is missing': 1}
+    """
+    texts = [error.split(": ", 1)[-1] for error in errors]
+    kinds = [_DETAILS.sub("", text) for text in texts]
+    words = dict(zip(reversed(kinds), reversed(texts), strict=True))
+    return {words[kind]: times for kind, times in Counter(kinds).most_common()}

@@ -42,6 +42,9 @@ def fake_engine(log: Path, seconds: float) -> Engine:
         time.sleep(seconds)
         with log.open("a") as file:
             file.write("".join(f"{item.id}\n" for item in items))
+        with contextlib.suppress(FileNotFoundError):
+            log.with_name("poison").unlink()
+            os._exit(1)  # as if the node had died
         return [(one(item), 1) for item in items]
 
     def one(item: Item) -> Result:
@@ -217,6 +220,16 @@ def test_a_killed_driver_loses_at_most_the_grains_under_way(run, manifest, whole
     assert run(out, resume=True).ok == 40
     assert composed(tmp_path / "log") == Counter({f"item-{n}" for n in range(40)} - done)
     assert all(path.read_bytes() == data for path, data in kept.items())
+    assert (music(out), told(out)) == (music(whole), told(whole))
+    assert verify(out).sound
+
+
+def test_a_worker_that_dies_costs_time_and_nothing_else(run, whole, tmp_path):
+    (tmp_path / "poison").touch()
+    out = tmp_path / "out"
+    assert run(out).ok == 40
+    assert not (tmp_path / "poison").exists()
+    assert composed(tmp_path / "log").total() == 44  # the grain that it had in hand was done twice
     assert (music(out), told(out)) == (music(whole), told(whole))
     assert verify(out).sound
 
