@@ -44,10 +44,6 @@ class CheckpointError(EmorayError):
     """A checkpoint, or the emotion model in it, cannot be used."""
 
 
-class ScoreError(EmorayError):
-    """A piece written down as text does not follow the format, or its bars do not add up."""
-
-
 class RequestError(EmorayError):
     """A request asks for something that cannot be composed."""
 
