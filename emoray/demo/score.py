@@ -2,9 +2,9 @@
 
 The text
 --------
-A head of ``name: value`` lines, then sections. A section starts with its name in brackets; its lines give bars
-to a voice, ``right``, ``left`` or ``middle``. ``|`` divides bars; every bar must be exactly as long as the meter
-says, and the voices of a section must have equally many. ``form`` lists the sections as they are played.
+A head of ``name: value`` lines, then sections. A section starts with its name in brackets; its lines give
+bars to a voice, ``right``, ``left`` or ``middle``. ``|`` divides bars; every bar must be exactly as long as
+the meter says, and the voices of a section must have equally many. ``form`` lists the sections as played.
 
     tempo: 120              quarter notes a minute
     meter: 3/4
@@ -14,10 +14,10 @@ says, and the voices of a section must have equally many. ``form`` lists the sec
     right: D5/q G4/e A4 B4 C5 | D5/q G4 G4        two bars
     left: G3+B3+D4/h A3/q | B3/h.                  a chord, then a dotted half note
 
-A note is a pitch (``C4`` is middle C, ``#`` and ``b`` behind the letter); ``+`` makes a chord, ``r`` is a rest and
-``-`` holds on what sounded before. ``/`` gives a length: ``w h q e s`` from whole to sixteenth, ``t`` a third of
-a quarter, a dot for half as much again, or a number of quarters; without it the last one of the voice in the
-section goes on (a quarter at its start). ``*4`` plays it four times.
+A note is a pitch (``C4`` is middle C, ``#`` and ``b`` behind the letter); ``+`` makes a chord, ``r`` is a
+rest and ``-`` holds on what sounded before. ``/`` gives a length: ``w h q e s`` from whole to sixteenth,
+``t`` a third of a quarter, a dot for half as much again, or a number of quarters; without it the last one of
+the voice in the section goes on (a quarter at its start). ``*4`` plays it four times.
 
 The notes
 ---------
@@ -110,8 +110,8 @@ def read_score(text: str, *, name: str) -> Piece:
         valence=1 if fields["emotion"] == "happy" else -1,
         arousal=1 if fields["arousal"] == "excited" else -1,
         split=fields["split"],
-        notes=_played(written, **play),  # type: ignore[arg-type]
-        melody=_played([note for note in written if note.voice == "right"], **play),  # type: ignore[arg-type]
+        notes=_played(written, **play),
+        melody=_played([note for note in written if note.voice == "right"], **play),
     )
 
 
