@@ -23,6 +23,7 @@ The notes
 ---------
 Played with a plain musician's touch and no chance in it: the first beat is stressed, the melody is louder
 than what goes with it, and each four bars swell and fade. Of a unison the longer note stays.
+Silence before the first note is dropped.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from itertools import chain
 import numpy as np
 
 from emoray.errors import CorpusError
-from emoray.notes import Notes, as_notes
+from emoray.notes import Notes, as_notes, starting_at
 
 LENGTHS = {
     name: Fraction(*n) for name, n in zip("whqest", [(4,), (2,), (1,), (1, 2), (1, 4), (1, 3)], strict=True)
@@ -186,7 +187,7 @@ def _played(written: list[Written], *, bar: Fraction, tempo: float, manner: str,
         for pitch in note.pitches:
             keys[note.start, pitch] = max(sound, keys.get((note.start, pitch), sound))
     rows = [(float(start) * quarter, length, pitch, loud) for (start, pitch), (length, loud) in keys.items()]
-    return as_notes(*np.array(rows, dtype=float).reshape(-1, 4).T, subject=name)
+    return starting_at(as_notes(*np.array(rows, dtype=float).reshape(-1, 4).T, subject=name), 0.0)
 
 
 def _stress(start: Fraction, bar: Fraction) -> int:

@@ -47,7 +47,7 @@ def piano_roll(notes: Notes, *, seed_notes: int = 0, title: str = "") -> bytes:
     if 0 < seed_notes < len(notes):
         axes.axvline(notes["onset"][seed_notes], color=GREY, linewidth=1, linestyle=":")
     axes.set_xlabel("seconds")
-    axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="none")
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)  # above, not over the notes
     axes.set_title(title, loc="left")
     return _png(figure)
 

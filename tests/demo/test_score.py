@@ -46,6 +46,10 @@ def test_a_held_note_sounds_on_over_the_bar_line():
     np.testing.assert_allclose(piece.notes["duration"], [6 * 0.98, 2 * 0.98], rtol=1e-6)
 
 
+def test_the_rests_before_an_upbeat_are_not_waited_for():
+    assert onsets_and_pitches(score("right: r/h. C4/q | D4/w")) == [(0, 60), (1, 62)]
+
+
 def test_voices_sound_together_and_sections_in_their_form():
     body = "right: C5/w\nleft: C3/h G3\n\n[B]\nright: D5/w\nleft: r/w\n"
     piece = score(body, form="form: A B A\n")

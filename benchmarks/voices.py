@@ -1,0 +1,76 @@
+"""How well a voice is transcribed: note F1 and cost for each recording of a folder.
+
+    python benchmarks/voices.py FOLDER
+
+Each recording ``NAME.flac`` (or wav, ogg, mp3) with a ``NAME.txt`` beside it (a line a note: onset s, offset s,
+MIDI pitch, which may be fractional) is scored by mir_eval.transcription: onset within 50 ms, pitch within
+50 cents, offsets ignored. ``f1`` is that of the notes as emoray uses them, in whole semitones; ``unrounded``
+that of the pitches before rounding; ``onset`` that of onsets alone. Others show what was found, or why nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import mir_eval
+import numpy as np
+
+from emoray.errors import AudioError
+from emoray.readers import melody
+from emoray.readers.audio import RATE, decode, levels, read_audio, track
+
+KINDS = {".flac", ".wav", ".ogg", ".mp3"}
+
+
+def main(folder: Path) -> None:
+    """Print a line a recording, and the means."""
+    print(f"{'recording':20} {'f1':>6} {'unrounded':>10} {'onset':>6} {'notes':>6} {'cpu s / s':>10}")
+    scores = []
+    track(np.zeros(RATE, np.float32))  # numba compiles once, and not on the clock
+    for path in sorted(path for path in folder.iterdir() if path.suffix in KINDS):
+        data = path.read_bytes()
+        start = time.process_time()
+        try:
+            notes = read_audio(data, subject="refused")
+        except AudioError as err:
+            print(f"{path.name:20} {err}")
+            continue
+        cost = (time.process_time() - start) / (len(decode(data)) / RATE)
+        annotation = path.with_suffix(".txt")
+        shown = f"{'-':>6} {'-':>10} {'-':>6}"
+        if annotation.exists():
+            truth = np.loadtxt(annotation, ndmin=2)
+            times = np.stack([notes["onset"], notes["onset"] + notes["duration"]], axis=1)
+            raw_times, raw = unrounded(data)
+            found = f1(truth, times, notes["pitch"].astype(float)), f1(truth, raw_times, raw)
+            onset = mir_eval.transcription.onset_precision_recall_f1(truth[:, :2], times)[2]
+            scores.append((*found, onset))
+            shown = f"{found[0]:6.3f} {found[1]:10.3f} {onset:6.3f}"
+        print(f"{path.name:20} {shown} {len(notes):6d} {cost:10.3f}")
+    if scores:
+        mean = np.mean(scores, axis=0)
+        print(f"{'mean':20} {mean[0]:6.3f} {mean[1]:10.3f} {mean[2]:6.3f}")
+
+
+def unrounded(data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """([n, 2] times, [n] fractional pitches) of the segments behind ``read_audio``."""
+    samples = decode(data)
+    loudness = levels(samples)
+    pitch, voiced = track(samples)
+    found = melody.segments(melody.unslipped(pitch), voiced & melody.audible(loudness), loudness)
+    times = [(note.first * melody.FRAME, note.last * melody.FRAME) for note in found]
+    return np.array(times), np.array([note.pitch for note in found])
+
+
+def f1(truth: np.ndarray, times: np.ndarray, pitch: np.ndarray) -> float:
+    """Note F1 of mir_eval, offsets ignored."""
+    hertz = [440 * 2 ** ((column - 69) / 12) for column in (truth[:, 2], pitch)]
+    return mir_eval.transcription.precision_recall_f1_overlap(
+        truth[:, :2], hertz[0], times, hertz[1], offset_ratio=None
+    )[2]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
