@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import ray.data
 from numpy.typing import NDArray
 
 from emoray.config import SeedPreset
@@ -19,6 +18,7 @@ from emoray.dataset import corpus
 from emoray.dataset.clusters import EmotionClusters, LabelledPiece, fit_clusters
 from emoray.dataset.features import FEATURES, window_features
 from emoray.errors import CorpusError, EmorayError
+from emoray.pipeline.parts import over_parts
 from emoray.progress import Meter
 from emoray.readers.labels import Label
 from emoray.readers.midi import read_midi
@@ -52,13 +52,11 @@ def corpus_features(folder: Path, window: int) -> NDArray[np.float32]:
         raise CorpusError(
             folder, "has no training pieces; ingest more files or check the splits in the metadata"
         )
-    parts = [str(part.resolve()) for part in corpus.parts(folder)]
-    dataset = ray.data.read_parquet(parts).map_batches(
-        features_of, batch_size=None, batch_format="pyarrow", fn_kwargs={"window": window}
-    )
     blocks = []
     with Meter("features", summary.splits["train"], "pieces") as meter:
-        for block in dataset.iter_batches(batch_size=None, batch_format="numpy"):
+        for block in over_parts(folder, features_of, window=window).iter_batches(
+            batch_size=None, batch_format="numpy"
+        ):
             blocks.append(np.stack([block[name] for name in FEATURES], axis=1))
             meter.advance(int(block["pieces"].sum()))
     features = np.concatenate(blocks)

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import ray
-import ray.data
 import torch
 
 from emoray.dataset import corpus
@@ -23,6 +21,7 @@ from emoray.evaluate.likelihood import (
 )
 from emoray.model.checkpoint import best_device, load_checkpoint
 from emoray.notes import N_PITCHES
+from emoray.pipeline.parts import over_parts
 from emoray.progress import Meter
 
 SPLITS = ("train", "validation", "test", "all")
@@ -42,21 +41,17 @@ def evaluate(checkpoint: Path | None, folder: Path, *, split: str = "test") -> d
     pieces = summary.rows - summary.errors if split == "all" else summary.splits.get(split, 0)
     if not pieces:
         raise CorpusError(folder, f"has no {split} pieces; ingest more files or choose another --split")
-    parts = [str(part.resolve()) for part in corpus.parts(folder)]
-    counts = training_counts(_counts(parts))
-    work = {"checkpoint": checkpoint and str(checkpoint.resolve()), "counts": counts}
-    dataset = ray.data.read_parquet(parts).map_batches(
-        sums_of,
-        batch_size=8,
-        batch_format="pyarrow",
-        fn_kwargs={**work, "split": None if split == "all" else split, "threads": 1},
-    )
-    sums: dict[str, float] = {}
+    one = None if split == "all" else split
+    work = {"checkpoint": checkpoint and str(checkpoint.resolve()), "counts": _counts(folder), "split": one}
+    found: dict[int, dict[str, float]] = {}
     with Meter("evaluate", pieces, "pieces") as meter:
-        for row in dataset.iter_rows():
+        for row in over_parts(folder, sums_of, **work).iter_rows():
+            found[row["part"]] = json.loads(row["sums"])
             meter.advance(row["pieces"])
-            for name, value in json.loads(row["sums"]).items():
-                sums[name] = sums.get(name, 0.0) + value
+    sums: dict[str, float] = {}
+    for part in sorted(found):  # in order, so that rounding is the same each time
+        for name, value in found[part].items():
+            sums[name] = sums.get(name, 0.0) + value
     if not sums.get("notes"):
         raise CorpusError(
             folder, f"has no {split} piece longer than {loaded.preset.window} notes; ingest more"
@@ -69,9 +64,9 @@ def evaluate(checkpoint: Path | None, folder: Path, *, split: str = "test") -> d
     }
 
 
-def _counts(parts: list[str]) -> Any:
-    rows = ray.data.read_parquet(parts).map_batches(counts_of, batch_size=None, batch_format="pyarrow")
-    return np.sum([row["counts"] for row in rows.iter_rows()], axis=0)
+def _counts(folder: Path) -> TrainingCounts:
+    counts = {row["part"]: row["counts"] for row in over_parts(folder, counts_of).iter_rows()}
+    return training_counts(np.sum([counts[part] for part in sorted(counts)], axis=0))
 
 
 def counts_of(table: pa.Table) -> pa.Table:
@@ -81,11 +76,9 @@ def counts_of(table: pa.Table) -> pa.Table:
     return pa.table({"counts": pa.array([total.tolist()], kind)})
 
 
-def sums_of(
-    table: pa.Table, checkpoint: str | None, counts: TrainingCounts, split: str | None, threads: int
-) -> pa.Table:
+def sums_of(table: pa.Table, checkpoint: str | None, counts: TrainingCounts, split: str | None) -> pa.Table:
     """Rows of a corpus to one row of sums: runs in a worker."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)  # one CPU a task, as Ray counts
     loaded = load_checkpoint(Path(checkpoint) if checkpoint else None)
     pieces = [notes for _, notes in corpus.pieces_of(table, split)]
     network = loaded.network.to(best_device())

@@ -9,6 +9,7 @@ first on the cluster, Serve runs without a proxy. What fails here stops the run 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -114,11 +115,14 @@ def handle_of(app: str) -> Handle:
 
 
 def delete(app: str) -> None:
-    """Take one application down; with the last one Serve itself, so that the next may open another door."""
+    """Take one application down; with the last one Serve itself, so that the next may open another door.
+
+    A Ray of our own ends with the command, and Serve with it: no need to end it twice.
+    """
     applications = serve.status().applications
     if app in applications:
         serve.delete(app)
-    if not applications.keys() - {app}:
+    if not applications.keys() - {app} and "RAY_ADDRESS" in os.environ:
         serve.shutdown()
 
 

@@ -33,6 +33,7 @@ from emoray.errors import ClusterError, CorpusError
 from emoray.model import training
 from emoray.model.network import SeedNetwork
 from emoray.model.training import Standing
+from emoray.pipeline.parts import over_parts
 from emoray.pipeline.run_folder import RunFolder, load_state, save_state
 
 
@@ -104,17 +105,13 @@ def check_cluster(settings: TrainSettings) -> int:
 def load_pieces(folder: Path) -> dict[str, ray.data.Dataset]:
     """The training and validation pieces of a corpus, loaded: lazy data would wait for the workers' CPUs."""
     summary = corpus.open_corpus(folder)
-    parts = [str(part.resolve()) for part in corpus.parts(folder)]
     for split in ("train", "validation"):
         if not summary.splits.get(split):
             raise CorpusError(
                 folder, f"has no {split} pieces; ingest more files or check the metadata's splits"
             )
     return {
-        split: ray.data.read_parquet(parts)
-        .map_batches(of_split, batch_size=None, batch_format="pyarrow", fn_kwargs={"split": split})
-        .materialize()
-        for split in ("train", "validation")
+        split: over_parts(folder, of_split, split=split).materialize() for split in ("train", "validation")
     }
 
 

@@ -89,7 +89,8 @@ def decode(data: bytes, *, subject: object = "recording", limits: Limits = Limit
             _refuse(file, subject, limits)
             blocks = [np.empty(0, np.float32), *_resampled(file)]
     except (soundfile.SoundFileError, TypeError) as err:  # headerless formats are a TypeError
-        raise AudioError(subject, f"is not a recording ({err}); convert it to {FORMATS}") from err
+        reason = "is neither MIDI nor a recording that can be decoded"  # the library's words hold addresses
+        raise AudioError(subject, f"{reason}; convert it to {FORMATS}") from err
     samples = np.concatenate(blocks)
     if not np.isfinite(samples).all():
         raise AudioError(subject, f"holds samples that are not numbers; export it again as {FORMATS}")

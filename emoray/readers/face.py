@@ -154,7 +154,7 @@ def load_classifier(backend: str, weights: Path | None = None) -> Classifier:
     except WeightsError as err:
         if backend == "deepface":
             raise
-        logger.warning("fer-mini reads the faces, because DeepFace's weights are not ready: %s", err)
+        logger.warning("fer-mini reads the faces: %s", err)
         return MiniXception()
 
 

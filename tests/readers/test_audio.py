@@ -118,7 +118,7 @@ def test_what_is_no_melody_is_refused(samples, match):
 
 @pytest.mark.parametrize("data", [b"", b"hello there", b"RIFF\x00\x00\x00\x00WAVEfmt ", b"fLaC" + bytes(50)])
 def test_what_is_no_recording_is_refused(data):
-    with pytest.raises(AudioError, match=r"hum\.wav: is not a recording .*; convert it to WAV"):
+    with pytest.raises(AudioError, match=r"hum\.wav: is neither MIDI nor a recording .*; convert it to WAV"):
         read_audio(data, subject="hum.wav")
 
 

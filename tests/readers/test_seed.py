@@ -35,7 +35,7 @@ def test_anything_else_is_read_as_a_recording(monkeypatch):
     [
         (b"", RequestError, "seed: is empty; give a MIDI file or a recording"),
         (b"MThd\x00\x00", MidiError, "seed: "),
-        (b"a text file", AudioError, "seed: is not a recording"),
+        (b"a text file", AudioError, "seed: is neither MIDI nor a recording"),
     ],
 )
 def test_each_bad_seed_is_one_clear_error(data, error, match):
