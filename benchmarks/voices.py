@@ -2,10 +2,10 @@
 
     python benchmarks/voices.py FOLDER
 
-Each recording ``NAME.flac`` (or wav, ogg, mp3) with a ``NAME.txt`` beside it (a line a note: onset s, offset s,
-MIDI pitch, which may be fractional) is scored by mir_eval.transcription: onset within 50 ms, pitch within
+Each recording ``NAME.flac`` (or wav, ogg, mp3) with a ``NAME.txt`` beside it (a line a note: onset s, offset
+s, MIDI pitch, which may be fractional) is scored by mir_eval.transcription: onset within 50 ms, pitch within
 50 cents, offsets ignored. ``f1`` is that of the notes as emoray uses them, in whole semitones; ``unrounded``
-that of the pitches before rounding; ``onset`` that of onsets alone. Others show what was found, or why nothing.
+that of the pitches before rounding; ``onset`` that of onsets alone. Others show what was found.
 """
 
 from __future__ import annotations
