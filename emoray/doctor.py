@@ -1,4 +1,4 @@
-"""Doctor: what a machine has of what emoray needs, and the command that mends the rest. Imports nothing heavy."""
+"""Doctor: what a machine has of what emoray needs, and the command that mends the rest."""
 
 from __future__ import annotations
 

@@ -11,6 +11,19 @@ JOBS = sorted((ROOT / "jobs").glob("*.py"))
 FILES = {str(path.relative_to(PACKAGE).with_suffix("")): path for path in PACKAGE.rglob("[a-z]*.py")}
 
 BASE = {"errors", "notes", "emotion", "config", "items"}
+BELOW_RAY = {
+    "progress",
+    "readers",
+    "dataset",
+    "model",
+    "compose",
+    "writers",
+    "evaluate",
+    "answer",
+    "demo",
+    "web",
+    "batch",
+}
 MAY_IMPORT = {
     "errors": set(),
     "progress": set(),
@@ -27,22 +40,10 @@ MAY_IMPORT = {
     "answer": BASE | {"writers"},
     "demo": BASE | {"writers"},
     "doctor": {"errors", "readers"},
-    "pipeline": BASE
-    | {"progress", "readers", "dataset", "model", "compose", "writers", "evaluate", "answer", "demo"},
-    "cli": BASE
-    | {
-        "progress",
-        "readers",
-        "dataset",
-        "model",
-        "compose",
-        "writers",
-        "evaluate",
-        "answer",
-        "demo",
-        "doctor",
-        "pipeline",
-    },
+    "web": BASE,
+    "batch": BASE | {"readers"},
+    "pipeline": BASE | BELOW_RAY,
+    "cli": BASE | BELOW_RAY | {"doctor", "pipeline"},
 }
 """What each wing may import from the others."""
 ONLY_IN = {
@@ -58,7 +59,7 @@ ONLY_IN = {
     "h5py": {"readers"},
     "matplotlib": {"writers/plot"},
     "tinysoundfont": {"writers/audio"},
-    "fastapi": {"pipeline"},
+    "fastapi": {"web"},
     "tensorboardX": {"pipeline/run_folder"},
     "safetensors": {"model/checkpoint", "pipeline/run_folder"},
     "rich": {"progress"},
@@ -68,7 +69,7 @@ NOWHERE = {"pickle", "joblib", "dill", "shelve", "marshal"}
 
 
 def imported(path):
-    """Every dotted name that a file imports, wherever in it; ``from emoray.dataset import corpus`` included."""
+    """Every dotted name that a file imports, wherever in it."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -32,7 +32,9 @@ def test_the_validation_notices_what_is_wrong(change):
 
 
 def test_the_image_is_that_of_the_locked_ray():
-    [ray] = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if line.startswith("ray==")]
+    [ray] = [
+        line for line in (ROOT / "requirements.lock").read_text().splitlines() if line.startswith("ray==")
+    ]
     assert f":{ray.removeprefix('ray==')}-py311" in CLUSTER["docker"]["image"]
 
 

@@ -38,7 +38,9 @@ def test_a_request_out_of_range_is_refused_by_name(field, value):
 
 
 def test_an_unknown_guidance_and_an_empty_seed_are_refused():
-    with pytest.raises(RequestError, match="'magic' is unknown; choose none, seed, seed-tempered, seed-literal"):
+    with pytest.raises(
+        RequestError, match="'magic' is unknown; choose none, seed, seed-tempered, seed-literal"
+    ):
         Request(seed=SEED, valence=1.0, guidance="magic")
     with pytest.raises(RequestError, match="holds no notes"):
         Request(seed=np.empty(0, SEED.dtype), valence=1.0)

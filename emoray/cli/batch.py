@@ -15,7 +15,7 @@ batch = typer.Typer(help="Answer a manifest of picture and seed pairs.", no_args
 app.add_typer(batch, name="batch")
 
 Engine = Literal["serve", "data"]
-"""Those of ``batch_folder.ENGINES``."""
+"""Those of ``batch.folder.ENGINES``."""
 
 
 @batch.command("run")
@@ -37,7 +37,7 @@ def batch_run(
     local: Local = False,
 ) -> None:
     """Answer every row of a manifest: music for the good, a reason for the bad."""
-    from emoray.pipeline.batch_folder import BatchSettings
+    from emoray.batch.folder import BatchSettings
 
     settings = BatchSettings(
         checkpoint=checkpoint.resolve() if checkpoint else None,
@@ -58,7 +58,7 @@ def batch_run(
 @batch.command("status")
 def batch_status(out: Annotated[Path, typer.Argument(help="A batch folder.")]) -> None:
     """How far a batch is."""
-    from emoray.pipeline.audit import status
+    from emoray.batch.audit import status
 
     found = status(out)
     state = "running" if found.running else "complete" if found.complete else "stopped; use --resume"
@@ -69,7 +69,7 @@ def batch_status(out: Annotated[Path, typer.Argument(help="A batch folder.")]) -
 @batch.command("results")
 def batch_results(out: Annotated[Path, typer.Argument(help="A batch folder.")]) -> None:
     """The ledger: one JSON object a line, in the order of the manifest."""
-    from emoray.pipeline.audit import results
+    from emoray.batch.audit import results
 
     for row in results(out):
         say(json.dumps(row))
@@ -78,7 +78,7 @@ def batch_results(out: Annotated[Path, typer.Argument(help="A batch folder.")]) 
 @batch.command("verify")
 def batch_verify(out: Annotated[Path, typer.Argument(help="A batch folder.")]) -> None:
     """Check that every row is there once, and every file as it was written."""
-    from emoray.pipeline.audit import verify
+    from emoray.batch.audit import verify
 
     found = verify(out)
     problems = {name: value for name, value in dataclasses.asdict(found).items() if value}

@@ -61,7 +61,7 @@ def _fresh(out: Path) -> None:
 
 
 def _batch(manifest: Path, out: Path) -> list[dict[str, Any]]:
-    from emoray.pipeline.audit import results
+    from emoray.batch.audit import results
     from emoray.pipeline.batch import run_batch
 
     summary = run_batch(manifest, out)

@@ -114,7 +114,7 @@ def serve(
     local: Local = False,
 ) -> None:
     """Answer POST /v1/generate over HTTP until Ctrl-C; the token is read from EMORAY_TOKEN."""
-    from emoray.pipeline.settings import HttpSettings, ServeSettings
+    from emoray.web.settings import HttpSettings, ServeSettings
 
     http = HttpSettings(host=host, port=port, token=os.environ.get("EMORAY_TOKEN") or None)
     settings = ServeSettings(

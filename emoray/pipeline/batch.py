@@ -4,8 +4,8 @@ Conventions
 -----------
 The driver decides which grains are pending and hands their numbers to Ray Data; a worker reads the rows of
 a grain, answers them, commits music and part by itself and tells only a summary. So a killed driver loses
-at most the grains under way, and Ray may run a grain twice without harm. See ``ledger.py`` for the files
-and the reason why Ray Data's own checkpoint is not used. Ray must be connected already (``cli.py``).
+at most the grains under way, and Ray may run a grain twice without harm. ``batch/ledger.py`` has the files
+and the reason why Ray Data's own checkpoint is not used. Ray must be connected already (``cli``).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from typing import Any
 import pyarrow as pa
 import ray.data
 
+from emoray.batch import ledger
+from emoray.batch.audit import Status, status_of
+from emoray.batch.folder import RUN, BatchSettings, Run, driving, refuse_foreign, versions
+from emoray.batch.grain import Engine, GrainWorker, Work
+from emoray.batch.ledger import Layout
+from emoray.batch.publish import sweep
 from emoray.errors import BatchError, ManifestError
-from emoray.pipeline import ledger
-from emoray.pipeline.audit import Status, status_of
-from emoray.pipeline.batch_folder import RUN, BatchSettings, Run, driving, refuse_foreign, versions
 from emoray.pipeline.engines import EnginePlan, plan_engine
-from emoray.pipeline.grain import Engine, GrainWorker, Work
-from emoray.pipeline.ledger import Layout
-from emoray.pipeline.publish import sweep
 from emoray.progress import Meter
 from emoray.readers.manifest import Entry, read_manifest
 

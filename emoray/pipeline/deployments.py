@@ -21,9 +21,9 @@ from emoray.errors import EmorayError
 from emoray.items import Item, Result
 from emoray.notes import Notes
 from emoray.pipeline.client import passes
-from emoray.pipeline.http import build_app
-from emoray.pipeline.settings import HttpSettings, ServeSettings
 from emoray.pipeline.stages import Loaders, answer_item, together_or_alone
+from emoray.web.app import build_app
+from emoray.web.settings import HttpSettings, ServeSettings
 
 ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1", "DEEPFACE_BACKEND_ENGINE": "onnx"}
 """Of each replica; the libraries read them when they are imported."""

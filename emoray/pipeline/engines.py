@@ -19,16 +19,16 @@ from typing import Any
 import ray
 
 from emoray.answer import ReadFaces, answer_items, failed
+from emoray.batch.folder import BatchSettings
+from emoray.batch.grain import Engine
 from emoray.errors import ClusterError, EmorayError
 from emoray.items import Item, Result
 from emoray.model.checkpoint import load_checkpoint
-from emoray.pipeline.batch_folder import BatchSettings
 from emoray.pipeline.client import answer_all
-from emoray.pipeline.grain import Engine
 from emoray.pipeline.serve import cpus_needed, delete, deploy, handle_of
-from emoray.pipeline.settings import ServeSettings
 from emoray.pipeline.stages import LOADERS, Loaders
 from emoray.readers.face import FaceReader
+from emoray.web.settings import ServeSettings
 
 log = logging.getLogger(__name__)
 

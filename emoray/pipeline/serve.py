@@ -21,9 +21,9 @@ from ray.serve.config import HTTPOptions
 
 from emoray.errors import ClusterError
 from emoray.pipeline.deployments import application
-from emoray.pipeline.guards import check_host, check_port
-from emoray.pipeline.settings import HttpSettings, ServeSettings
 from emoray.pipeline.stages import LOADERS, Loaders
+from emoray.web.guards import check_host, check_port
+from emoray.web.settings import HttpSettings, ServeSettings
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from emoray.emotion import Evidence
 from emoray.errors import EmorayError
 from emoray.items import Item, Result
 from emoray.notes import Notes
-from emoray.pipeline.settings import ServeSettings
+from emoray.web.settings import ServeSettings
 
 log = logging.getLogger(__name__)
 

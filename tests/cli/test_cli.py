@@ -7,13 +7,13 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from emoray.batch.folder import ENGINES
 from emoray.cli import main
 from emoray.cli.batch import Engine
 from emoray.cli.learning import Preset
 from emoray.cli.shared import Guidance
 from emoray.config import GUIDANCE_MODES, PRESETS
 from emoray.notes import as_notes
-from emoray.pipeline.batch_folder import ENGINES
 from emoray.readers.midi import read_midi
 from emoray.writers.midi import midi_bytes
 

@@ -71,7 +71,7 @@ def test_summaries_add_up_with_the_most_frequent_reason_first():
 
 
 def test_a_folder_without_its_success_file_or_of_another_version_is_no_corpus(tmp_path):
-    with pytest.raises(CorpusError, match="is not a finished corpus .* run `emoray ingest`"):
+    with pytest.raises(CorpusError, match=r"is not a finished corpus .* run `emoray ingest`"):
         corpus.open_corpus(tmp_path)
     Path(tmp_path / corpus.SUCCESS).write_text(json.dumps({"version": 99}))
     with pytest.raises(CorpusError, match="has version 99, not 1; ingest it again"):

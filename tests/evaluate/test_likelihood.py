@@ -20,7 +20,7 @@ def piece(pitches):
 
 
 class Knows60(SeedNetwork):
-    """Gives pitch 60 a chance of .5 and the rest what is left; always a step of .25 s, a duration of .25 s."""
+    """Gives pitch 60 a chance of .5 and the rest what is left; always a step and a duration of .25 s."""
 
     def heads(self, summary):
         rows = len(summary)

@@ -92,5 +92,5 @@ def test_a_damaged_or_missing_file_is_refused(saved, name):
 
 
 def test_a_folder_that_is_no_checkpoint_names_the_command_that_makes_one(tmp_path):
-    with pytest.raises(CheckpointError, match="is not a checkpoint .* make one with `emoray train`"):
+    with pytest.raises(CheckpointError, match=r"is not a checkpoint .* make one with `emoray train`"):
         load_checkpoint(tmp_path)

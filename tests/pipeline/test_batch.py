@@ -21,14 +21,14 @@ from typing import Any
 
 import pytest
 
+from emoray.batch.audit import results, status, verify
+from emoray.batch.folder import BatchSettings
+from emoray.batch.grain import Engine
 from emoray.errors import BatchError, ClusterError, ManifestError
 from emoray.items import Item, Result
 from emoray.pipeline import batch
-from emoray.pipeline.audit import results, status, verify
 from emoray.pipeline.batch import Summary, retry_failed, run_batch
-from emoray.pipeline.batch_folder import BatchSettings
 from emoray.pipeline.engines import EnginePlan
-from emoray.pipeline.grain import Engine
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 

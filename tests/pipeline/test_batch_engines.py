@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from emoray.batch.audit import results, verify
+from emoray.batch.folder import BatchSettings
 from emoray.config import SeedPreset
 from emoray.dataset.clusters import fit_clusters
 from emoray.errors import CheckpointError, ConfigError
 from emoray.model.checkpoint import save_checkpoint
 from emoray.model.network import SeedNetwork
 from emoray.notes import as_notes
-from emoray.pipeline.audit import results, verify
 from emoray.pipeline.batch import run_batch
-from emoray.pipeline.batch_folder import BatchSettings
 from emoray.pipeline.engines import plan_engine
 from emoray.readers.midi import read_midi
 from emoray.writers.midi import midi_bytes

@@ -7,8 +7,8 @@ from emoray.errors import MidiError
 from emoray.items import Item, Result
 from emoray.notes import as_notes
 from emoray.pipeline.engines import answer_each, data_engine
-from emoray.pipeline.settings import ServeSettings
 from emoray.pipeline.stages import Loaders
+from emoray.web.settings import ServeSettings
 
 
 def items(*seeds: str) -> list[Item]:

@@ -24,8 +24,8 @@ from emoray.items import Item
 from emoray.notes import Notes, as_notes
 from emoray.pipeline import serve as door
 from emoray.pipeline.client import answer_all
-from emoray.pipeline.settings import HttpSettings, ServeSettings
 from emoray.pipeline.stages import Loaders
+from emoray.web.settings import HttpSettings, ServeSettings
 
 pytestmark = pytest.mark.ray
 

@@ -19,8 +19,8 @@ from emoray.items import Item, Result
 from emoray.model.checkpoint import save_checkpoint
 from emoray.model.network import SeedNetwork
 from emoray.notes import as_notes
-from emoray.pipeline.settings import ServeSettings
 from emoray.pipeline.stages import LOADERS, answer_item, together_or_alone
+from emoray.web.settings import ServeSettings
 from emoray.writers.midi import midi_bytes
 
 SEED = as_notes([0.0], [0.4], [60], [80])

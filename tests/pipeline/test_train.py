@@ -89,7 +89,8 @@ from emoray.dataset.clusters import EmotionClusters
 from emoray.pipeline.run_folder import RunFolder
 from emoray.pipeline.train import TrainSettings, train
 corpus, out, emotion, preset, resume = sys.argv[1:]
-run = RunFolder.start(Path(out), {"preset": "seed"}, EmotionClusters.load(Path(emotion)), resume=resume == "resume")
+clusters = EmotionClusters.load(Path(emotion))
+run = RunFolder.start(Path(out), {"preset": "seed"}, clusters, resume=resume == "resume")
 train(Path(corpus), run, SeedPreset(**json.loads(preset)), TrainSettings(cpus_per_worker=1))
 """
 
@@ -163,7 +164,7 @@ def test_a_corpus_too_small_is_refused_before_any_worker_starts(ray_cluster, tmp
     (tmp_path / "midi").mkdir()
     (tmp_path / "midi" / "a.mid").write_bytes(midi_bytes(tune(1, 0.2)))
     ingest(tmp_path / "midi", tmp_path / "corpus")
-    with pytest.raises(CorpusError, match="has no (train|validation) pieces"):
+    with pytest.raises(CorpusError, match=r"has no (train|validation) pieces"):
         load_pieces(tmp_path / "corpus")
 
 

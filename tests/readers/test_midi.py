@@ -42,7 +42,8 @@ FILES = {
     "one note": midi([on(60), off(60, 480)]),
     "tempo changes": midi([tempo(500_000), tempo(250_000, 480), tempo(1_000_000, 480)],
                           [on(60), off(60, 400), on(62, 40), off(62, 700), on(64), off(64, 600)]),
-    "running status": b"MThd\0\0\0\6\0\0\0\1\1\xe0MTrk\0\0\0\x11\0\x90\x3c\x40\x60\x3c\0\0\x3e\x50\x60\x3e\0\0\xff\x2f\0",
+    "running status": b"MThd\0\0\0\6\0\0\0\1\1\xe0MTrk\0\0\0\x11"
+                      b"\0\x90\x3c\x40\x60\x3c\0\0\x3e\x50\x60\x3e\0\0\xff\x2f\0",
     "overlapping notes of one pitch": midi([on(60, 0, 50), on(60, 240, 60), off(60, 240), off(60, 240)]),
     "two struck together": midi([on(60, 0, 50), on(60, 0, 60), off(60, 240), off(60, 240)]),
     "struck again as it ends": midi([on(60), off(60, 240), on(60, 0, 70), off(60, 240)]),

@@ -28,8 +28,8 @@ from emoray.config import DEFAULT_NOTES, RANGES
 from emoray.emotion import parse_valence
 from emoray.errors import EmorayError, RequestError
 from emoray.items import Item, Result
-from emoray.pipeline.guards import App, error_json, guarded
-from emoray.pipeline.settings import HttpSettings
+from emoray.web.guards import App, error_json, guarded
+from emoray.web.settings import HttpSettings
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from emoray.batch.publish import SCRATCH, publish, scratch_files, sweep
 from emoray.errors import BatchError
-from emoray.pipeline.publish import SCRATCH, publish, scratch_files, sweep
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -11,8 +11,8 @@ import pytest
 
 from emoray.errors import ConfigError
 from emoray.items import Item, Result
-from emoray.pipeline.http import build_app
-from emoray.pipeline.settings import HttpSettings
+from emoray.web.app import build_app
+from emoray.web.settings import HttpSettings
 
 MIDI = b"MThd not really"
 

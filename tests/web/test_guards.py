@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from emoray.errors import ConfigError
-from emoray.pipeline.guards import check_host, check_port, guarded, limited
+from emoray.web.guards import check_host, check_port, guarded, limited
 
 TOKEN = "a token nobody guesses"
 

@@ -4,7 +4,7 @@ Conventions
 -----------
 A batch folder holds::
 
-    run.json                   what is run: fingerprints, settings, versions, counts (batch_folder.py)
+    run.json                   what is run: fingerprints, settings, versions, counts (folder.py)
     run.lock                   held by the driver
     manifest.parquet           the checked entries, one row group a grain
     midi/<shard>/<id>.mid      music; the shard is the first two hex digits of the id's sha256
@@ -32,8 +32,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from emoray.batch.publish import publish
 from emoray.errors import BatchError
-from emoray.pipeline.publish import publish
 from emoray.readers.manifest import Entry
 
 SCHEMA = pa.schema(

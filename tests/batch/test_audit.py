@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from emoray.batch import ledger
+from emoray.batch.audit import results, status, verify
+from emoray.batch.folder import Run, driving
+from emoray.batch.ledger import SCHEMA, Layout, music_path
 from emoray.errors import BatchError
-from emoray.pipeline import ledger
-from emoray.pipeline.audit import results, status, verify
-from emoray.pipeline.batch_folder import Run, driving
-from emoray.pipeline.ledger import SCHEMA, Layout, music_path
 from emoray.readers.manifest import Entry
 
 

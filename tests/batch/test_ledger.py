@@ -6,9 +6,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from emoray.batch import ledger
+from emoray.batch.ledger import SCHEMA, Layout, LedgerRow, music_path
 from emoray.errors import BatchError
-from emoray.pipeline import ledger
-from emoray.pipeline.ledger import SCHEMA, Layout, LedgerRow, music_path
 from emoray.readers.manifest import Entry
 
 

@@ -23,10 +23,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
+from emoray.batch.ledger import MANIFEST, Layout
+from emoray.batch.publish import SCRATCH, publish
 from emoray.config import GUIDANCE_MODES, RANGES, SCHEMA_VERSION, from_fields
 from emoray.errors import BatchError, ConfigError
-from emoray.pipeline.ledger import MANIFEST, Layout
-from emoray.pipeline.publish import SCRATCH, publish
 from emoray.readers.expression import THRESHOLD
 
 RUN, LOCK = "run.json", "run.lock"

@@ -16,12 +16,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from emoray.batch import ledger
+from emoray.batch.folder import fence_of
+from emoray.batch.ledger import Layout, LedgerRow
 from emoray.config import Limits
 from emoray.errors import BatchError, ClusterError, RequestError
 from emoray.items import Item, Result
-from emoray.pipeline import ledger
-from emoray.pipeline.batch_folder import fence_of
-from emoray.pipeline.ledger import Layout, LedgerRow
 from emoray.readers.files import read_inside
 from emoray.readers.manifest import Entry
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from emoray.batch.folder import BatchSettings, Run, driving, fence_of, is_driven, refuse_foreign
 from emoray.errors import BatchError, ConfigError
-from emoray.pipeline.batch_folder import BatchSettings, Run, driving, fence_of, is_driven, refuse_foreign
 
 IDENTITY = {"manifest": "a" * 64, "checkpoint": "b" * 64, "root": "/music", "strength": 1.0}
 

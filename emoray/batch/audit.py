@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emoray.pipeline import ledger
-from emoray.pipeline.batch_folder import Run, is_driven
-from emoray.pipeline.ledger import Layout, LedgerRow
-from emoray.pipeline.publish import scratch_files
+from emoray.batch import ledger
+from emoray.batch.folder import Run, is_driven
+from emoray.batch.ledger import Layout, LedgerRow
+from emoray.batch.publish import scratch_files
 
 _DETAILS = re.compile(r"\([^)]*\)|\d+")
 

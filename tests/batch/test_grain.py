@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from emoray.batch import grain, ledger
+from emoray.batch.audit import status_of
+from emoray.batch.folder import driving
+from emoray.batch.grain import Work, do_grain
+from emoray.batch.ledger import Layout
 from emoray.errors import ClusterError
 from emoray.items import Item, Result
-from emoray.pipeline import grain, ledger
-from emoray.pipeline.audit import status_of
-from emoray.pipeline.batch_folder import driving
-from emoray.pipeline.grain import Work, do_grain
-from emoray.pipeline.ledger import Layout
 from emoray.readers.manifest import Entry
 
 

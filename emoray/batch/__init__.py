@@ -1,0 +1,1 @@
+"""Batch: the files of a batch, what belongs in them and what became of each row; without Ray."""
