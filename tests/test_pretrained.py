@@ -5,7 +5,7 @@ import pytest
 
 from emoray.compose.sampler import Composer
 from emoray.config import GUIDANCE_MODES, Request
-from emoray.demo.pieces import demo_pieces
+from emoray.demo.pieces import pieces
 from emoray.model.checkpoint import PRETRAINED, load_checkpoint
 from emoray.notes import HIGHEST_KEY, LOWEST_KEY, steps
 
@@ -19,7 +19,7 @@ def composer():
 
 def requests(valence, **options):
     """Every demo piece's first 40 notes, four times over with other random seeds."""
-    seeds = [piece.notes[:40] for piece in demo_pieces()]
+    seeds = [piece.notes[:40] for piece in pieces()]
     return [
         Request(seed=seed, valence=valence, random_seed=100 * turn + number, notes=60, **options)
         for turn in range(4)

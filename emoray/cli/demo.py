@@ -41,11 +41,14 @@ def demo(out: Annotated[Path, typer.Option(help="Where everything goes.")] = Pat
     say("5. A batch through Ray Serve")
     rows = _batch(files.manifest, out / "batch")
     say("6. Sound and pictures")
-    made = [path for row in rows if row["midi"] for path in _rendered(out, row)]
+    for row in rows:
+        if row["midi"]:
+            _render(out, row)
     say("")
-    say("Listen to and look at:")
-    for path in [*made, out / "emotion.png", out / "run" / "loss.png"]:
-        say(f"  {path}")
+    say("Listen to, and look at the .png beside each:")
+    for row in rows:
+        say(f"  {out / 'music' / row['id']}.wav")
+    say(f"Look at: {out / 'emotion.png'}, {out / 'run' / 'loss.png'}")
 
 
 def _fresh(out: Path) -> None:
@@ -69,15 +72,15 @@ def _batch(manifest: Path, out: Path) -> list[dict[str, Any]]:
     for row in rows:
         mood = {1: "happy", -1: "sad", 0: "neutral"}.get(row["label"], "")
         what = f"{row['notes']} notes, {mood}" if row["midi"] else row["error"]
-        say(f"  {row['id']:22} {row['status']:7} {what}")
+        say(f"  {row['id']:28} {row['status']:7} {what}")
     say(f"{out}: {summary.rows} rows, {summary.ok} ok, {summary.failed} failed, {summary.seconds:.0f} s")
     return rows
 
 
-def _rendered(out: Path, row: dict[str, Any]) -> list[Path]:
+def _render(out: Path, row: dict[str, Any]) -> None:
     """Music of one row under a name for people, with its sound and piano roll."""
     midi = out / "music" / f"{row['id']}.mid"
     midi.parent.mkdir(exist_ok=True)
     data = read_bytes(out / "batch" / row["midi"])
     midi.write_bytes(data)
-    return [midi, *render_beside(midi, data, row["seed_notes"] or 0, wav=True, png=True)]
+    render_beside(midi, data, row["seed_notes"] or 0, wav=True, png=True)

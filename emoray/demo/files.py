@@ -11,12 +11,12 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
 from emoray.demo.hum import hum
-from emoray.demo.score import Piece, read_score
+from emoray.demo.pieces import pieces
+from emoray.demo.score import Piece
 from emoray.notes import Notes, end
 from emoray.writers.midi import midi_bytes
 
@@ -42,15 +42,6 @@ class DemoFiles:
     """A WAV of the melody that the manifest uses as a hummed seed."""
     picture: Path | None
     """None when this matplotlib ships no photograph."""
-
-
-def pieces() -> list[Piece]:
-    """The embedded pieces, by name."""
-    found = [path for path in files("emoray.demo").joinpath("pieces").iterdir() if path.name.endswith(".txt")]
-    return [
-        read_score(path.read_text(encoding="utf-8"), name=path.name.removesuffix(".txt"))
-        for path in sorted(found, key=lambda path: path.name)
-    ]
 
 
 def write_demo(folder: Path) -> DemoFiles:

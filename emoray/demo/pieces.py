@@ -1,9 +1,16 @@
-"""The embedded pieces by themselves, for whoever wants the music and not its files.
+"""The embedded pieces: public-domain music, written down in ``scores/`` as ``score.py`` reads it."""
 
-Their texts lie in the folder of the same name beside this module; ``score.py`` says how to read them.
-"""
+from __future__ import annotations
 
-from emoray.demo.files import pieces as demo_pieces
-from emoray.demo.score import Piece
+from importlib.resources import files
 
-__all__ = ["Piece", "demo_pieces"]
+from emoray.demo.score import Piece, read_score
+
+
+def pieces() -> list[Piece]:
+    """All of them, by name."""
+    found = [path for path in files("emoray.demo").joinpath("scores").iterdir() if path.name.endswith(".txt")]
+    return [
+        read_score(path.read_text(encoding="utf-8"), name=path.name.removesuffix(".txt"))
+        for path in sorted(found, key=lambda path: path.name)
+    ]

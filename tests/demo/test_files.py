@@ -7,8 +7,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from emoray.demo.files import HUMMED, HUMMED_SECONDS, manifest, opening, pieces, write_demo
+from emoray.demo.files import HUMMED, HUMMED_SECONDS, manifest, opening, write_demo
 from emoray.demo.hum import hum
+from emoray.demo.pieces import pieces
 from emoray.notes import HIGHEST_KEY, LOWEST_KEY, as_notes
 from emoray.readers.audio import read_audio
 from emoray.readers.labels import read_labels

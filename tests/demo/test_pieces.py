@@ -6,7 +6,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from emoray.demo.files import pieces
+from emoray.demo.pieces import pieces
 from emoray.demo.score import SEMITONES
 from emoray.notes import end, steps
 
