@@ -11,7 +11,7 @@ from emoray.demo.score import SEMITONES
 from emoray.notes import end, steps
 
 PIECES = {piece.name: piece for piece in pieces()}
-TEXTS = {name: files("emoray.demo").joinpath("pieces", f"{name}.txt").read_text("utf-8") for name in PIECES}
+TEXTS = {name: files("emoray.demo").joinpath("scores", f"{name}.txt").read_text("utf-8") for name in PIECES}
 SCALES = {
     "major": (0, 2, 4, 5, 7, 9, 11),
     "minor": (0, 2, 3, 5, 7, 8, 9, 10, 11),  # the sixth and the seventh are at home in both their forms
