@@ -58,16 +58,18 @@ SUMMARY = pa.schema(
 """What a worker tells the driver of a grain."""
 
 
-class GrainWorker:
-    """One actor of Ray Data: an engine, built once, and the grains that come by."""
+_engines: dict[tuple[str, int], Engine] = {}
+"""The engine of this process, by the drive it was built for: Ray runs many tasks in one process."""
 
-    def __init__(self, work: Work, build: Callable[[], Engine]) -> None:
-        self.work, self.engine = work, build()
 
-    def __call__(self, grains: pa.Table) -> pa.Table:
-        """[grain] to rows of ``SUMMARY``."""
-        done = [do_grain(self.work, number, self.engine) for number in grains["grain"].to_pylist()]
-        return pa.Table.from_pylist(done, SUMMARY)
+def do_grains(grains: pa.Table, work: Work, build: Callable[[], Engine]) -> pa.Table:
+    """[grain] to rows of ``SUMMARY``: a task of Ray Data."""
+    drive = (str(work.layout.out), work.fence)
+    if drive not in _engines:
+        _engines.clear()
+        _engines[drive] = build()
+    done = [do_grain(work, number, _engines[drive]) for number in grains["grain"].to_pylist()]
+    return pa.Table.from_pylist(done, SUMMARY)
 
 
 def do_grain(work: Work, number: int, engine: Engine) -> dict[str, Any]:

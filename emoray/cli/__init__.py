@@ -36,5 +36,7 @@ def main(*command: str) -> NoReturn:
         if err.code == INTERRUPTED:
             cause = err.__context__ and err.__context__.__cause__
             typer.echo(f"emoray: {cause if cause is not None and str(cause) else 'interrupted'}", err=True)
+            sys.stdout.flush()
+            os._exit(INTERRUPTED)  # Ray's threads may crash a normal exit; its processes end with this one
         raise
     raise AssertionError("typer exits")

@@ -24,7 +24,7 @@ import ray.data
 from emoray.batch import ledger
 from emoray.batch.audit import Status, status_of
 from emoray.batch.folder import RUN, BatchSettings, Run, driving, refuse_foreign, versions
-from emoray.batch.grain import Engine, GrainWorker, Work
+from emoray.batch.grain import Engine, Work, do_grains
 from emoray.batch.ledger import Layout
 from emoray.batch.publish import sweep
 from emoray.errors import BatchError, ManifestError
@@ -208,12 +208,12 @@ def _summaries(grains: Sequence[int], work: Work, engine: EnginePlan, build: Cal
     """A summary of each grain, as they get done; closing this stops the rest."""
     blocks = [pa.table({"grain": pa.array([number], pa.int64())}) for number in grains]
     dataset = ray.data.from_arrow(blocks).map_batches(
-        GrainWorker,
+        do_grains,
         batch_size=None,
         batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=min(engine.workers, len(grains))),
+        compute=ray.data.TaskPoolStrategy(size=min(engine.workers, len(grains))),
         num_cpus=engine.worker_cpus,
-        fn_constructor_kwargs={"work": work, "build": build},
+        fn_kwargs={"work": work, "build": build},
     )
     dataset.context.execution_no_progress_timeout_s = -1  # a grain of long recordings may take an hour
     return dataset.iter_rows()

@@ -11,8 +11,12 @@ A run folder is a checkpoint (see ``model/checkpoint.py``) with ``run.json`` (wh
 
 from __future__ import annotations
 
+import signal
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,13 +81,26 @@ def train(folder: Path, run: RunFolder, preset: SeedPreset, settings: TrainSetti
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
     )
-    with run.watched(preset.epochs):
+    with run.watched(preset.epochs), _interruptible():
         result = trainer.fit()
     assert result.checkpoint is not None, "every epoch reports a checkpoint"
     with result.checkpoint.as_directory() as state:
         standing, network = load_state(Path(state), SeedNetwork(preset.hidden), best=True)
     run.finish(network, preset, standing)
     return standing
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C as elsewhere: Ray Train's own handler ends the process with a code that says nothing."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except (SystemExit, KeyboardInterrupt):
+        raise KeyboardInterrupt("interrupted; go on with --resume") from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def check_cluster(settings: TrainSettings) -> int:
