@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from types import TracebackType
@@ -22,8 +23,11 @@ class Meter:
     'ingest: 2 of 2 files (100 %)'
     """
 
-    def __init__(self, name: str, total: int, unit: str, *, stream: TextIO | None = None) -> None:
-        self.name, self.total, self.unit = name, total, unit
+    def __init__(
+        self, name: str, total: int, unit: str, *, at_most: float = math.inf, stream: TextIO | None = None
+    ) -> None:
+        """``at_most`` is the time in seconds after which the work ends, done or not."""
+        self.name, self.total, self.unit, self.at_most = name, total, unit, at_most
         self.stream = stream or sys.stderr
         self.done, self.started, self.printed = 0, time.monotonic(), 0.0
         self.bar = _bar(self.stream) if self.stream.isatty() else None
@@ -55,7 +59,7 @@ class Meter:
     def _print(self, note: str) -> None:
         seconds = max(time.monotonic() - self.started, 1e-9)
         self._lines, self.printed = int(seconds / PLAIN_EVERY), self.done
-        left = (self.total - self.done) * seconds / max(self.done, 1)
+        left = min((self.total - self.done) * seconds / max(self.done, 1), max(0.0, self.at_most - seconds))
         share = f"{self.done:,} of {self.total:,} {self.unit} ({self.done / max(self.total, 1):.0%})"
         share = share.replace("%", " %")
         eta = f", {left:.0f} s left" if self.done < self.total else ""

@@ -19,3 +19,11 @@ def test_work_that_never_began_prints_nothing():
     with Meter("train", 4, "epochs", stream=log):
         pass
     assert log.getvalue() == ""
+
+
+def test_an_eta_is_never_later_than_the_work_may_last():
+    log = io.StringIO()
+    with Meter("train", 1_000_000, "epochs", at_most=7.0, stream=log) as meter:
+        meter.started -= 5
+        meter.advance(1, "loss 0.5")
+    assert "2 s left" in log.getvalue()

@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from emoray.config import SCHEMA_VERSION
 from emoray.errors import CorpusError, MidiError
@@ -144,6 +145,17 @@ def open_corpus(folder: Path) -> CorpusSummary:
 def parts(folder: Path) -> list[Path]:
     """The Parquet files of a corpus, in order."""
     return sorted(folder.glob("part-*.parquet"))
+
+
+def piece_lengths(folder: Path, split: str) -> NDArray[np.int64]:
+    """[pieces] notes of each good piece of a split, without reading the notes."""
+    lengths = [np.empty(0, np.int64)]
+    for part in parts(folder):
+        table = pq.read_table(part, columns=["split", "error", "pitch"])
+        notes = pc.list_value_length(table["pitch"]).to_numpy()
+        good = pc.and_(pc.equal(table["split"], split), pc.is_null(table["error"])).fill_null(False)
+        lengths.append(notes[good.to_numpy()])
+    return np.concatenate(lengths)
 
 
 def read_pieces(folder: Path, split: str | None = None) -> Iterator[tuple[dict[str, Any], Notes]]:

@@ -117,10 +117,10 @@ class RunFolder:
         )
 
     @contextmanager
-    def watched(self, epochs: int) -> Iterator[None]:
+    def watched(self, epochs: int, max_seconds: float) -> Iterator[None]:
         """Show progress while the workers write ``metrics.jsonl``."""
         over = threading.Event()
-        with Meter("train", epochs, "epochs") as meter:
+        with Meter("train", epochs, "epochs", at_most=max_seconds) as meter:
             watcher = threading.Thread(target=self._watch, args=(meter, over), daemon=True)
             watcher.start()
             try:

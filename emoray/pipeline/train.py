@@ -11,6 +11,7 @@ A run folder is a checkpoint (see ``model/checkpoint.py``) with ``run.json`` (wh
 
 from __future__ import annotations
 
+import math
 import signal
 import tempfile
 import threading
@@ -53,6 +54,11 @@ class TrainSettings:
     max_failures: int = 3
     """How often a lost worker may restart the group from the last checkpoint."""
 
+    @property
+    def max_seconds(self) -> float:
+        """Of training, over all resumptions."""
+        return self.max_minutes * 60 if self.max_minutes else math.inf
+
 
 def train(folder: Path, run: RunFolder, preset: SeedPreset, settings: TrainSettings) -> Standing:
     """Train ``preset`` on a corpus until it is finished; the state is in the run folder.
@@ -62,6 +68,7 @@ def train(folder: Path, run: RunFolder, preset: SeedPreset, settings: TrainSetti
         ClusterError: the cluster is too small.
     """
     cpus = check_cluster(settings)
+    check_windows(folder, preset, settings)
     pieces = load_pieces(folder)
     scaling = ray.train.ScalingConfig(
         num_workers=settings.workers,
@@ -81,7 +88,7 @@ def train(folder: Path, run: RunFolder, preset: SeedPreset, settings: TrainSetti
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
     )
-    with run.watched(preset.epochs), _interruptible():
+    with run.watched(preset.epochs, settings.max_seconds), _interruptible():
         result = trainer.fit()
     assert result.checkpoint is not None, "every epoch reports a checkpoint"
     with result.checkpoint.as_directory() as state:
@@ -119,14 +126,23 @@ def check_cluster(settings: TrainSettings) -> int:
     return cpus
 
 
+def check_windows(folder: Path, preset: SeedPreset, settings: TrainSettings) -> None:
+    """Refuse a corpus that gives a worker less than one batch: before it starts, not once it has.
+
+    Raises:
+        CorpusError: it is not a corpus, or too small.
+    """
+    corpus.open_corpus(folder)
+    least = {"train": preset.batch_size * settings.workers, "validation": 1}
+    for split, need in least.items():
+        found = len(window_starts(corpus.piece_lengths(folder, split), preset.window))
+        if found < need:
+            reason = f"has {found} {split} windows of {preset.window} notes, {need} are needed"
+            raise CorpusError(folder, f"{reason}; ingest more files or check the metadata's splits")
+
+
 def load_pieces(folder: Path) -> dict[str, ray.data.Dataset]:
     """The training and validation pieces of a corpus, loaded: lazy data would wait for the workers' CPUs."""
-    summary = corpus.open_corpus(folder)
-    for split in ("train", "validation"):
-        if not summary.splits.get(split):
-            raise CorpusError(
-                folder, f"has no {split} pieces; ingest more files or check the metadata's splits"
-            )
     return {
         split: over_parts(folder, of_split, split=split).materialize() for split in ("train", "validation")
     }
@@ -167,11 +183,8 @@ def train_worker(config: dict[str, Any]) -> None:
     model = ray.train.torch.prepare_model(network)
     batch = max(1, preset.batch_size // world)
     count = int(_over_workers([min(len(train_windows.starts), preset.epoch_windows // world)], "min")[0])
-    if count < batch:
-        reason = f"has {count} training windows a worker, fewer than one batch of {batch}"
-        raise CorpusError("corpus", f"{reason}; lower --workers or ingest more")
-    max_seconds = settings.max_minutes * 60 if settings.max_minutes else np.inf
-    while not standing.finished(preset, max_seconds):
+    assert count >= batch, f"a worker's share has {count} windows, fewer than a batch of {batch}"
+    while not standing.finished(preset, settings.max_seconds):
         began = time.monotonic()
         for group in optimizer.param_groups:
             group["lr"] = standing.learning_rate

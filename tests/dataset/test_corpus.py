@@ -76,3 +76,13 @@ def test_a_folder_without_its_success_file_or_of_another_version_is_no_corpus(tm
     Path(tmp_path / corpus.SUCCESS).write_text(json.dumps({"version": 99}))
     with pytest.raises(CorpusError, match="has version 99, not 1; ingest it again"):
         corpus.open_corpus(tmp_path)
+
+
+def test_lengths_of_pieces_are_those_of_their_notes(tmp_path):
+    (tmp_path / "a.mid").write_bytes(midi_bytes(NOTES))
+    table = corpus.rows(files("a.mid", "missing.mid"), tmp_path)
+    pq.write_table(table, tmp_path / "part-0.parquet")
+    split = table["split"][0].as_py()
+    assert corpus.piece_lengths(tmp_path, split).tolist() == [2]
+    other = "train" if split != "train" else "test"
+    assert corpus.piece_lengths(tmp_path, other).tolist() == []

@@ -21,7 +21,7 @@ from emoray.pipeline.cluster import cluster_corpus, labelled_pieces
 from emoray.pipeline.evaluate import evaluate
 from emoray.pipeline.ingest import ingest
 from emoray.pipeline.run_folder import RunFolder
-from emoray.pipeline.train import TrainSettings, check_cluster, load_pieces, train
+from emoray.pipeline.train import TrainSettings, check_cluster, check_windows, train
 from emoray.readers.labels import Label
 from emoray.writers.midi import midi_bytes
 
@@ -164,8 +164,8 @@ def test_a_corpus_too_small_is_refused_before_any_worker_starts(ray_cluster, tmp
     (tmp_path / "midi").mkdir()
     (tmp_path / "midi" / "a.mid").write_bytes(midi_bytes(tune(1, 0.2)))
     ingest(tmp_path / "midi", tmp_path / "corpus")
-    with pytest.raises(CorpusError, match=r"has no (train|validation) pieces"):
-        load_pieces(tmp_path / "corpus")
+    with pytest.raises(CorpusError, match=r"has \d+ \w+ windows of 25 notes, \d+ are needed; ingest more"):
+        check_windows(tmp_path / "corpus", PRESET, TrainSettings(workers=8))
 
 
 def test_evaluation_counts_every_note_that_has_a_window_before_it(folder, whole):
