@@ -193,3 +193,35 @@ def test_clusters_of_a_corpus_tell_slow_from_fast_by_labels_of_people(folder, tm
     labels[0].path.write_text("no music")
     with pytest.raises(CorpusError, match="is labelled but cannot be read"):
         labelled_pieces(labels, 26)
+
+
+def test_ctrl_c_ends_training_with_one_line_that_says_how_to_go_on(folder, clusters, tmp_path):
+    clusters.save(tmp_path / "emotion.json")
+    emoray = Path(sys.executable).with_name("emoray")
+    options = [
+        "--emotion",
+        tmp_path / "emotion.json",
+        "--out",
+        tmp_path / "run",
+        "--epoch-windows",
+        500,
+        "--local",
+    ]
+    driver = subprocess.Popen(
+        [str(part) for part in [emoray, "train", folder, *options]],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 240
+        while not (tmp_path / "run" / "metrics.jsonl").is_file():
+            assert driver.poll() is None, driver.communicate()[1]
+            assert time.monotonic() < deadline, "no first epoch"
+            time.sleep(0.1)
+        os.killpg(driver.pid, signal.SIGINT)  # as a terminal does
+        _, err = driver.communicate(timeout=60)
+    finally:
+        if driver.poll() is None:
+            os.killpg(driver.pid, signal.SIGKILL)
+    assert driver.returncode == 130
+    assert err.splitlines()[-1] == "emoray: interrupted; go on with --resume"
+    assert "Traceback" not in err
