@@ -12,20 +12,17 @@ music they make, under the same terms: attribution, no commercial use, share ali
 """
 
 
-def model_card(
-    preset: SeedPreset, metrics: dict[str, Any], *, asked: dict[str, Any], notice: str = ""
-) -> str:
+def model_card(preset: SeedPreset, metrics: dict[str, Any], *, origin: str, notice: str = "") -> str:
     """Markdown for ``README.md`` of a checkpoint.
 
     Args:
         preset: the settings it was trained with.
         metrics: figures of the training.
-        asked: what the run was asked for.
+        origin: what it was trained on and how.
         notice: the licence of the data, where it binds the weights.
     """
     settings = "\n".join(f"| {name} | {value} |" for name, value in dataclasses.asdict(preset).items())
     figures = "\n".join(f"| {name} | {_short(value)} |" for name, value in metrics.items())
-    command = " ".join(f"{name}={value}" for name, value in asked.items() if name != "preset")
     return f"""# emoray checkpoint, preset seed
 
 An LSTM that predicts the next note (pitch, step, duration) of piano music from the {preset.window} notes
@@ -33,7 +30,7 @@ before it, with two emotion clusters for its guidance. It continues a seed; it d
 velocity.
 
 {notice or "The weights carry the licence of the music they were trained on."}
-Trained with: {command}
+{origin}
 
 | figure | value |
 |---|---|

@@ -113,8 +113,13 @@ class RunFolder:
             preset=preset,
             clusters=self.clusters,
             metrics=metrics,
-            card=model_card(preset, metrics, asked=json.loads((self.path / RUN).read_text())),
+            card=model_card(preset, metrics, origin=self._origin()),
         )
+
+    def _origin(self) -> str:
+        asked = json.loads((self.path / RUN).read_text())
+        corpus, random_seed = asked.get("corpus", "unknown music"), asked.get("random_seed", 0)
+        return f"Trained by `emoray train` on {corpus}, with random seed {random_seed}."
 
     @contextmanager
     def watched(self, epochs: int, max_seconds: float) -> Iterator[None]:

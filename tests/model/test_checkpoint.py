@@ -19,7 +19,7 @@ PRESET = SeedPreset(window=5, hidden=8)
 def saved(tmp_path):
     torch.manual_seed(0)
     network = SeedNetwork(PRESET.hidden)
-    card = model_card(PRESET, {"pitch_nll": 3.5}, asked={"corpus": "mine"})
+    card = model_card(PRESET, {"pitch_nll": 3.5}, origin="Trained on my own music.")
     save_checkpoint(
         tmp_path / "run", network=network, preset=PRESET, clusters=CLUSTERS, metrics={"epochs": 3}, card=card
     )
