@@ -201,7 +201,8 @@ def test_a_killed_driver_loses_at_most_the_grains_under_way(run, manifest, whole
             run(out, resume=True)
         assert status(out).running
         family = psutil.Process(driver.pid).children(recursive=True)
-        workers = [process for process in family if process.name().startswith("ray::MapWorker")]
+        named = ("ray::MapBatches", "ray::IDLE")
+        workers = [process for process in family if process.name().startswith(named)]
         assert workers
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,15 @@ from emoray.readers.midi import read_midi
 from emoray.writers.midi import midi_bytes
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def serve_ends(ray_cluster: None) -> Iterator[None]:
+    """A batch leaves Serve to the end of its own Ray; this one has other tests."""
+    yield
+    from ray import serve
+
+    serve.shutdown()
 
 
 @pytest.fixture(scope="module")
