@@ -154,7 +154,8 @@ def load_classifier(backend: str, weights: Path | None = None) -> Classifier:
     except WeightsError as err:
         if backend == "deepface":
             raise
-        logger.warning("fer-mini reads the faces: %s", err)
+        why = err.reason.partition(";")[0]
+        logger.warning("fer-mini reads the faces: DeepFace's file %s (`emoray weights fetch`)", why)
         return MiniXception()
 
 
