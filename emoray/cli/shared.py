@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -58,6 +59,7 @@ def start_ray(*, local: bool = False) -> None:
     except (ConnectionError, ValueError, RuntimeError) as err:
         reason = f"cannot be joined ({str(err).splitlines()[0]}); check RAY_ADDRESS or use --local"
         raise ClusterError(address, reason) from err
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as on Ctrl-C; Ray set its own handler
     for name in ("ray.data", "ray.train", "ray.serve", "ray"):
         logging.getLogger(name).setLevel(logging.ERROR)
 

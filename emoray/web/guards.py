@@ -101,7 +101,7 @@ def check_host(host: str, token: str | None) -> None:
         raise ConfigError("host", f"{host!r} is no address of this machine ({err}); try 127.0.0.1") from err
     addresses = {ipaddress.ip_address(str(address[0]).split("%")[0]) for *_, address in found}
     if token is None and not all(address.is_loopback for address in addresses):
-        reason = f"{host!r} lets other machines in; set a token, or listen on 127.0.0.1"
+        reason = f"{host!r} lets other machines in; set a token (EMORAY_TOKEN), or listen on 127.0.0.1"
         raise ConfigError("host", reason)
 
 
