@@ -97,7 +97,7 @@ def train(
         "corpus": f"{summary.rows} pieces, {summary.notes} notes",
         "random_seed": random_seed,
     }
-    run = RunFolder.start(out, asked, clusters, resume=resume)
+    run = RunFolder.at(out, asked, clusters, resume=resume)
     if run.complete and not _has_more(run, settings, max_minutes):
         say(f"{out}: already complete; train into a new folder to do it again")
         return

@@ -23,6 +23,7 @@ from emoray.cli.shared import (
 )
 from emoray.config import DEFAULT_NOTES
 from emoray.errors import ConfigError, EmorayError
+from emoray.items import Item, Result
 
 
 @app.command()
@@ -48,13 +49,7 @@ def generate(
     faces: Faces = "auto",
 ) -> None:
     """Compose one piece from a seed and an emotion."""
-    from emoray.answer import answer_items
-    from emoray.compose.sampler import Composer
     from emoray.emotion import parse_valence
-    from emoray.items import Item
-    from emoray.model.checkpoint import load_checkpoint
-    from emoray.readers.face import FaceReader
-    from emoray.readers.seed import read_seed
 
     item = Item(
         id=out.stem or "piece",
@@ -71,14 +66,7 @@ def generate(
         guidance=guidance,
         without_seed=without_seed,
     )
-    loaded = load_checkpoint(checkpoint)
-    [result] = answer_items(
-        [item],
-        read_faces=FaceReader(faces).read if image else lambda _pictures: [],
-        read_seed=lambda item: read_seed(item.seed, subject=item.seed_name),
-        compose=Composer(loaded).compose,
-        guidance=loaded.guidance,
-    )
+    result = _answered(item, checkpoint, faces)
     if result.midi is None:
         subject, _, reason = (result.error or "").partition(": ")
         raise EmorayError(subject, reason)
@@ -87,6 +75,25 @@ def generate(
     mood = {1: "happy", -1: "sad"}.get(result.label or 0, "neutral")
     seen = f" ({result.backend})" if result.backend else ""
     say(f"{', '.join(map(str, made))}: {result.seed_notes} seed notes, {result.notes} composed, {mood}{seen}")
+
+
+def _answered(item: Item, checkpoint: Path | None, faces: str) -> Result:
+    """One item, by the same steps as a batch takes."""
+    from emoray.answer import answer_items
+    from emoray.compose.sampler import Composer
+    from emoray.model.checkpoint import load_checkpoint
+    from emoray.readers.face import FaceReader
+    from emoray.readers.seed import read_seed
+
+    loaded = load_checkpoint(checkpoint)
+    [result] = answer_items(
+        [item],
+        read_faces=FaceReader(faces).read if item.picture is not None else lambda _pictures: [],
+        read_seed=lambda item: read_seed(item.seed, subject=item.seed_name),
+        compose=Composer(loaded).compose,
+        guidance=loaded.guidance,
+    )
+    return result
 
 
 @app.command()

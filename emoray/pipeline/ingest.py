@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 import uuid
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,7 +27,8 @@ from emoray.readers.metadata import PieceMetadata, read_metadata
 
 SHARD_FILES = 64
 """Files in one task and in one part."""
-SUMMARY = pa.schema([("summary", pa.string())])
+SUMMARY = pa.schema([("summary", pa.string()), ("problem", pa.string())])
+"""What a task tells the driver: what is in its part, or why it could not be written."""
 
 
 def ingest(
@@ -91,6 +92,8 @@ def _write_parts(files: pa.Table, root: Path, staging: Path) -> CorpusSummary:
     summaries = []
     with Meter("ingest", len(files), "files") as meter:
         for row in dataset.iter_rows():
+            if row["problem"] is not None:
+                raise OSError(None, row["problem"])  # as if it had happened here
             summaries.append(CorpusSummary(**json.loads(row["summary"])))
             meter.advance(summaries[-1].rows)
     return corpus.added(iter(summaries))
@@ -100,11 +103,15 @@ def write_part(shard: pa.Table, root: Path, staging: Path) -> pa.Table:
     """Open the files of a shard, write its part, and tell what is in it: runs in a worker."""
     number = shard["part"][0].as_py()
     table = corpus.rows(shard.drop_columns(["part"]), root)
-    temporary = staging / f"{uuid.uuid4().hex}.tmp"
-    pq.write_table(table, temporary, compression="zstd")
-    temporary.rename(staging / f"part-{number:06d}.parquet")
-    summary: dict[str, Any] = dataclasses.asdict(corpus.summarise(table))
-    return pa.Table.from_pylist([{"summary": json.dumps(summary)}], SUMMARY)
+    told: dict[str, str | None] = {"summary": None, "problem": None}
+    try:
+        temporary = staging / f"{uuid.uuid4().hex}.tmp"
+        pq.write_table(table, temporary, compression="zstd")
+        temporary.rename(staging / f"part-{number:06d}.parquet")
+        told["summary"] = json.dumps(dataclasses.asdict(corpus.summarise(table)))
+    except OSError as err:
+        told["problem"] = os.strerror(err.errno) if err.errno else str(err)
+    return pa.Table.from_pylist([told], SUMMARY)
 
 
 def _publish(staging: Path, out: Path) -> None:

@@ -36,6 +36,8 @@ class RunFolder:
 
     path: Path
     clusters: EmotionClusters
+    asked: dict[str, Any]
+    """What the run is asked for; it is written down, and a resumed run must ask for the same."""
 
     @property
     def state(self) -> Path:
@@ -43,10 +45,8 @@ class RunFolder:
         return self.path / "state"
 
     @classmethod
-    def start(
-        cls, path: Path, asked: dict[str, Any], clusters: EmotionClusters, *, resume: bool
-    ) -> RunFolder:
-        """Open a new run folder, or with ``resume`` an old one that was asked for the same.
+    def at(cls, path: Path, asked: dict[str, Any], clusters: EmotionClusters, *, resume: bool) -> RunFolder:
+        """A new run folder, which ``start`` makes, or with ``resume`` an old one that was asked for the same.
 
         Raises:
             CheckpointError: it exists and ``resume`` is not set, or it was asked for something else.
@@ -56,21 +56,28 @@ class RunFolder:
         if resume and before.is_file():
             old = json.loads(before.read_text())
             if changed := sorted(key for key in old.keys() | asked.keys() if old.get(key) != asked.get(key)):
-                raise CheckpointError(
-                    path,
-                    f"was started with other {', '.join(changed)}; repeat those or train into a new folder",
-                )
+                reason = f"was started with other {', '.join(changed)}"
+                raise CheckpointError(path, f"{reason}; repeat those or train into a new folder")
         elif path.exists() and any(path.iterdir()):
             raise CheckpointError(path, "exists already; go on with --resume or choose a new folder")
-        else:
-            try:
-                path.mkdir(parents=True, exist_ok=True)
-                before.write_text(json.dumps(asked, indent=2) + "\n")
-            except OSError as err:
-                raise CheckpointError(
-                    path, f"cannot be written ({err.strerror}); choose another folder"
-                ) from err
-        return cls(path, clusters)
+        return cls(path, clusters, asked)
+
+    def start(self) -> None:
+        """Make the folder and write down what was asked.
+
+        Raises:
+            CheckpointError: it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            _replace(self.path / RUN, json.dumps(self.asked, indent=2) + "\n")
+        except OSError as err:
+            raise self.unwritable(err) from err
+
+    def unwritable(self, err: OSError) -> CheckpointError:
+        """The error of a folder that takes no more."""
+        reason = f"cannot be written ({err.strerror or err})"
+        return CheckpointError(self.path, f"{reason}; free space and go on with --resume")
 
     @property
     def complete(self) -> bool:
@@ -117,8 +124,7 @@ class RunFolder:
         )
 
     def _origin(self) -> str:
-        asked = json.loads((self.path / RUN).read_text())
-        corpus, random_seed = asked.get("corpus", "unknown music"), asked.get("random_seed", 0)
+        corpus, random_seed = self.asked.get("corpus", "unknown music"), self.asked.get("random_seed", 0)
         return f"Trained by `emoray train` on {corpus}, with random seed {random_seed}."
 
     @contextmanager

@@ -66,9 +66,11 @@ def train(folder: Path, run: RunFolder, preset: SeedPreset, settings: TrainSetti
     Raises:
         CorpusError: no windows to train on or to validate with.
         ClusterError: the cluster is too small.
+        CheckpointError: the run folder cannot be written.
     """
     cpus = check_cluster(settings)
     check_windows(folder, preset, settings)
+    run.start()
     pieces = load_pieces(folder)
     scaling = ray.train.ScalingConfig(
         num_workers=settings.workers,
@@ -88,8 +90,14 @@ def train(folder: Path, run: RunFolder, preset: SeedPreset, settings: TrainSetti
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
     )
-    with run.watched(preset.epochs, settings.max_seconds), _interruptible():
-        result = trainer.fit()
+    try:
+        with run.watched(preset.epochs, settings.max_seconds), _interruptible():
+            result = trainer.fit()
+    except ray.train.TrainingFailedError as err:
+        for failure in getattr(err, "worker_failures", {}).values():
+            if isinstance(cause := getattr(failure, "cause", failure), OSError):
+                raise run.unwritable(cause) from err
+        raise
     assert result.checkpoint is not None, "every epoch reports a checkpoint"
     with result.checkpoint.as_directory() as state:
         standing, network = load_state(Path(state), SeedNetwork(preset.hidden), best=True)

@@ -3,13 +3,14 @@ import stat
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from emoray.dataset import corpus
 from emoray.errors import CorpusError
 from emoray.notes import as_notes
-from emoray.pipeline.ingest import SHARD_FILES, ingest, list_files
+from emoray.pipeline.ingest import SHARD_FILES, ingest, list_files, write_part
 from emoray.writers.midi import midi_bytes
 
 pytestmark = pytest.mark.ray
@@ -77,6 +78,14 @@ def test_an_ingest_that_cannot_finish_leaves_nothing_behind(ray_cluster, collect
     with pytest.raises(CorpusError, match="cannot be written"):
         ingest(collection, tmp_path / "file" / "corpus")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "midi"]
+
+
+def test_a_part_that_cannot_be_written_is_told_and_not_raised(tmp_path):
+    """Ray would wrap the error in pages of its own; the driver makes one line of it."""
+    write_tune(tmp_path / "a.mid")
+    shard = list_files(tmp_path, {}).append_column("part", pa.array([0], pa.int32()))
+    [told] = write_part(shard, tmp_path, tmp_path / "gone").to_pylist()
+    assert (told["summary"], told["problem"]) == (None, "No such file or directory")
 
 
 def test_a_folder_without_midi_is_refused(tmp_path):

@@ -57,7 +57,7 @@ def clusters(folder):
 
 
 def run_of(path, clusters, *, resume=False):
-    return RunFolder.start(path, {"preset": "seed"}, clusters, resume=resume)
+    return RunFolder.at(path, {"preset": "seed"}, clusters, resume=resume)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ from emoray.pipeline.run_folder import RunFolder
 from emoray.pipeline.train import TrainSettings, train
 corpus, out, emotion, preset, resume = sys.argv[1:]
 clusters = EmotionClusters.load(Path(emotion))
-run = RunFolder.start(Path(out), {"preset": "seed"}, clusters, resume=resume == "resume")
+run = RunFolder.at(Path(out), {"preset": "seed"}, clusters, resume=resume == "resume")
 train(Path(corpus), run, SeedPreset(**json.loads(preset)), TrainSettings(cpus_per_worker=1))
 """
 
@@ -150,7 +150,7 @@ def test_a_run_is_not_overwritten_and_not_resumed_with_other_settings(whole, clu
     with pytest.raises(CheckpointError, match="exists already; go on with --resume"):
         run_of(run.path, clusters)
     with pytest.raises(CheckpointError, match="was started with other preset"):
-        RunFolder.start(run.path, {"preset": "other"}, clusters, resume=True)
+        RunFolder.at(run.path, {"preset": "other"}, clusters, resume=True)
     assert run_of(run.path, clusters, resume=True).standing(PRESET).finished(PRESET)
 
 
