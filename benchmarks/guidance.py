@@ -39,9 +39,8 @@ def main():
     spread = score.max(axis=1) - score.min(axis=1)
     for mode in ("seed", "seed-tempered"):
         odds = np.exp(guidance.alpha * spread / prescribed_temperature(mode, guidance))
-        print(
-            f"{mode:14} odds x {np.median(odds):.3f} in the median, x {odds.max():.3f} at most ({len(x)} windows)"
-        )
+        print(f"{mode:14} odds x {np.median(odds):.3f} in the median, x {odds.max():.3f} at most")
+    print(f"({len(x)} windows)")
 
 
 if __name__ == "__main__":
