@@ -1,9 +1,10 @@
-"""How hard the emotion score pulls: the largest change of a pitch's odds, over windows of a corpus.
+"""What guidance does to pitches: how hard the emotion score pulls, and how far the pitches spread.
 
     python benchmarks/guidance.py CORPUS [--checkpoint DIR]
 
 For each guidance mode, the odds of the best-scored key of the piano against the worst-scored one, beside mode
-`none` (a factor of 1), at the predicted step and duration; median and largest over test windows.
+`none` (a factor of 1), at the predicted step and duration; median and largest over test windows. Then the
+distinct pitches in 100 composed notes, beside those in the 100 that the pianist played.
 """
 
 import argparse
@@ -13,10 +14,28 @@ import numpy as np
 import torch
 
 from emoray.compose.guidance import OFF_KEYBOARD, candidate_scores, prescribed_temperature
-from emoray.config import SeedGuidance
+from emoray.compose.sampler import Composer
+from emoray.config import GUIDANCE_MODES, Request, SeedGuidance
 from emoray.dataset import corpus
 from emoray.dataset.windows import flatten, window_starts, windows_at
 from emoray.model.checkpoint import load_checkpoint
+
+OPENINGS = 64
+
+
+def spread_of_pitches(pieces, checkpoint):
+    """Median distinct pitches in 100 notes after an opening of 40, by mode and as played."""
+    openings = [notes for notes in pieces if len(notes) >= 140][:OPENINGS]
+    composer = Composer(checkpoint)
+    rows = {"as played": [notes[40:140] for notes in openings]}
+    for mode in GUIDANCE_MODES:
+        rows[mode] = composer.compose(
+            [
+                Request(seed=notes[:40], valence=1.0, random_seed=number, guidance=mode, notes=100)
+                for number, notes in enumerate(openings)
+            ]
+        )
+    return {name: np.median([len(set(notes["pitch"])) for notes in found]) for name, found in rows.items()}
 
 
 def main():
@@ -26,7 +45,8 @@ def main():
     parser.add_argument("--checkpoint", type=Path)
     arguments = parser.parse_args()
     checkpoint, guidance = load_checkpoint(arguments.checkpoint), SeedGuidance()
-    table, lengths = flatten([notes for _, notes in corpus.read_pieces(arguments.corpus, "test")])
+    pieces = [notes for _, notes in corpus.read_pieces(arguments.corpus, "test")]
+    table, lengths = flatten(pieces)
     starts = window_starts(lengths, checkpoint.preset.window)
     x, _ = windows_at(table, starts[:: max(1, len(starts) // 2_000)], checkpoint.preset.window)
     with torch.inference_mode():
@@ -41,6 +61,9 @@ def main():
         odds = np.exp(guidance.alpha * spread / prescribed_temperature(mode, guidance))
         print(f"{mode:14} odds x {np.median(odds):.3f} in the median, x {odds.max():.3f} at most")
     print(f"({len(x)} windows)")
+    print(f"distinct pitches in 100 notes, medians over {OPENINGS} openings:")
+    for name, pitches in spread_of_pitches(pieces, checkpoint).items():
+        print(f"{name:14} {pitches:.1f}")
 
 
 if __name__ == "__main__":

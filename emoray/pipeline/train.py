@@ -1,6 +1,6 @@
 """Train: a corpus to a checkpoint, by Ray Train.
 
-Each worker holds its share of the training pieces in memory (13 bytes a note) and cuts windows from it as
+Each worker holds its share of the training pieces in memory (20 bytes a note) and cuts windows from it as
 it goes, in an order that depends on (random seed, epoch, rank) alone. Validation is split over the workers
 and summed. A checkpoint after each epoch holds network, optimizer and standing, so a killed run ends where
 an uninterrupted one would have.
