@@ -65,7 +65,8 @@ def cluster(
     )
     out.with_suffix(".png").write_bytes(picture)
     report = cluster_report(clusters)
-    say(json.dumps(report, indent=2) if as_json else f"{out}: {clusters.sizes} windows; {clusters.rule}")
+    sizes = " and ".join(f"{count:,} {name}" for name, count in report["sizes"].items())
+    say(json.dumps(report, indent=2) if as_json else f"{out}: {sizes} windows; {clusters.rule}")
 
 
 @app.command()

@@ -91,16 +91,17 @@ def cluster_picture(
     plane = np.linalg.svd(features - middle, full_matrices=False)[2][:2]
     points, centres = (features - middle) @ plane.T, (np.array(centroids) - middle) @ plane.T
     colours = [VERMILION if name == "happy" else BLUE for name in cluster_names]
+    size = float(np.clip(8_000 / max(len(points), 1), 4, 40))  # few windows are seen as well as many
     for index, (name, colour) in enumerate(zip(cluster_names, colours, strict=True)):
         mine = points[cluster == index]
-        left.scatter(*mine.T, s=4, alpha=0.25, color=colour, linewidths=0, label=name, rasterized=True)
+        left.scatter(*mine.T, s=size, alpha=0.35, color=colour, linewidths=0, label=name, rasterized=True)
         left.scatter(*centres[index], s=140, marker="X", color=colour, edgecolors="black", zorder=3)
     low, high = np.quantile(points, [0.002, 0.998], axis=0)
     left.set_xlim(low[0], high[0])
     left.set_ylim(low[1], high[1])
     left.set_xlabel("first principal component")
     left.set_ylabel("second")
-    legend = left.legend(frameon=False, markerscale=4)
+    legend = left.legend(frameon=False, markerscale=8 / size**0.5)
     for handle in legend.legend_handles:
         handle.set_alpha(1)
     left.set_title("windows of notes, and the two centroids", loc="left")
