@@ -11,13 +11,20 @@ import math
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from emoray.emotion import Curve, along, check_curve
 from emoray.errors import ConfigError, RequestError
 from emoray.notes import Notes
 
-GUIDANCE_MODES = ("none", "seed", "seed-tempered", "seed-literal")
-PRESETS = ("seed",)
+GUIDANCE_MODES = (
+    "none", "seed", "seed-tempered", "seed-literal", "seed-logit", "logodds", "attributes", "cfg",
+)  # fmt: skip
+CONDITIONED_MODES = ("attributes", "cfg")
+"""Modes that need a network trained on attributes: the expressive preset's."""
+PRESETS = ("seed", "expressive")
 SCHEMA_VERSION = 1
-"""Of checkpoints and corpora. A reader refuses any other."""
+"""Of checkpoints, emotion models and batches. A reader refuses any other."""
+CORPUS_VERSION = 2
+"""Of corpora: 2 has sounding durations."""
 
 Settings = TypeVar("Settings")
 
@@ -72,6 +79,57 @@ class SeedPreset:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExpressivePreset:
+    """A wider LSTM over embedded notes, with a distribution for each thing a note is."""
+
+    embedding: int = 320
+    """Width of a note on its way into the LSTM."""
+    hidden: int = 640
+    """Units of each LSTM layer."""
+    layers: int = 2
+    head: int = 384
+    """Hidden units of each head."""
+    dropout: float = 0.1
+    condition_dropout: float = 0.2
+    """Share of spans trained without any attribute; as many again lose some of them."""
+    lookahead: int = 64
+    """Notes ahead over which attributes are measured."""
+    chunk: int = 128
+    """Notes between two updates; the LSTM's state is carried from chunk to chunk of a span."""
+    span: int = 2048
+    """Notes read from one piece before the state starts afresh."""
+    batch_size: int = 64
+    """Spans side by side in one update, over all workers."""
+    learning_rate: float = 2e-3
+    warmup: int = 200
+    """Updates over which the learning rate rises."""
+    decay: float = 0.4
+    """Last share of the epochs over which it falls to zero."""
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    transpose: int = 6
+    """Semitones up or down, at most, that a span is moved in training."""
+    stretch: float = 0.15
+    """Largest natural logarithm by which its tempo is changed."""
+    loudness: int = 8
+    """Largest change of its velocities."""
+    epochs: int = 60
+    epoch_spans: int = 448
+    """An epoch reads this many spans, over all workers."""
+    validation_notes: int = 100_000
+    """At most this many, from the beginning of as many validation pieces as it takes."""
+    patience: int = 1_000
+    """Epochs without a lower validation loss that end training."""
+
+    def __post_init__(self) -> None:
+        zero = {"dropout", "condition_dropout", "transpose", "stretch", "loudness", "weight_decay"}
+        _positive(self, *(item.name for item in dataclasses.fields(self) if item.name not in zero))
+
+
+Preset = SeedPreset | ExpressivePreset
+
+
+@dataclass(frozen=True, kw_only=True)
 class SeedGuidance:
     """The seed document's formulas; the names of the fields are its own."""
 
@@ -107,6 +165,10 @@ class Request:
     seed: Notes
     valence: float
     """-1 sad .. +1 happy; its sign is the label of the seed document's formulas."""
+    arousal: float | None = None
+    """-1 calm .. +1 excited. None: as the valence, because happy is faster in the seed document."""
+    curve: Curve = ()
+    """Emotion over time, instead of ``valence`` and ``arousal``."""
     random_seed: int = 0
     notes: int | None = None
     """How many notes to compose; with ``seconds`` also given, whichever comes first."""
@@ -117,6 +179,8 @@ class Request:
     """How far the emotion may pull: 0 gives the same bytes as guidance ``none``, 1 is as calibrated."""
     temperature: float | None = None
     """None: what the guidance mode prescribes. 0 takes the most likely pitch."""
+    top_p: float | None = None
+    """Share of the likeliest choices of each head that may be drawn; None: what the preset prescribes."""
 
     def __post_init__(self) -> None:
         if not len(self.seed):
@@ -129,6 +193,13 @@ class Request:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:  # NaN is refused here too
                 raise RequestError(name.replace("_", " "), f"must lie in {low}..{high}, got {value}")
+        check_curve(self.curve)
+
+    def emotion_at(self, seconds: float) -> tuple[float, float]:
+        """(valence, arousal) that many seconds after the seed's last onset."""
+        if self.curve:
+            return along(self.curve, seconds)
+        return self.valence, self.valence if self.arousal is None else self.arousal
 
     @property
     def length(self) -> tuple[int, float]:
@@ -144,6 +215,8 @@ MOST_NOTES = 20_000
 MOST_SECONDS = 3_600.0
 RANGES: dict[str, tuple[float, float]] = {
     "valence": (-1, 1),
+    "arousal": (-1, 1),
+    "top_p": (0.01, 1),
     "notes": (1, MOST_NOTES),
     "seconds": (0.1, MOST_SECONDS),
     "strength": (0, 10),

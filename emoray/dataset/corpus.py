@@ -6,6 +6,9 @@ Files in = rows out: a bad or missing file is a row with its reason in ``error``
 schema is explicit, so a shard of rejects reads like any other. A corpus is finished when it holds
 ``_SUCCESS.json``; nothing reads one that does not.
 
+``duration`` is key-down time; ``sounding`` is how long the same note is heard with the sustain pedal applied.
+A reader chooses one of them to be the duration of its note arrays.
+
 A piece's id is a hash of its bytes, and so is its split where the collection brings none: it never moves.
 """
 
@@ -24,10 +27,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from emoray.config import SCHEMA_VERSION
+from emoray.config import CORPUS_VERSION
 from emoray.errors import CorpusError, MidiError
 from emoray.notes import FIELDS, NOTE, Notes
-from emoray.readers.midi import read_midi
+from emoray.readers.midi import read_performance
 
 SCHEMA = pa.schema(
     [
@@ -42,6 +45,7 @@ SCHEMA = pa.schema(
         ("duration", pa.list_(pa.float32())),
         ("pitch", pa.list_(pa.uint8())),
         ("velocity", pa.list_(pa.uint8())),
+        ("sounding", pa.list_(pa.float32())),
     ]
 )
 FILES = pa.schema(
@@ -62,24 +66,24 @@ class CorpusSummary:
     """Good pieces in each split."""
     reasons: dict[str, int] = field(default_factory=dict)
     """Why files are bad, and how many."""
-    version: int = SCHEMA_VERSION
+    version: int = CORPUS_VERSION
 
 
 def row(root: Path, file: dict[str, Any]) -> dict[str, Any]:
     """One file to one row of ``SCHEMA``. A bad or missing file is a row with its reason: none vanishes."""
-    data, notes, error = b"", np.empty(0, NOTE), None
+    data, error = b"", None
+    notes = sounding = np.empty(0, NOTE)
     try:
         data = (root / file["path"]).read_bytes()
-        notes = read_midi(data, subject=file["path"])
+        notes, sounding = read_performance(data, subject=file["path"])
     except OSError as err:
         error = f"{file['path']}: {err.strerror or err}; check that the file is there and may be read"
     except MidiError as err:
         error = str(err)
     piece_id = hashlib.blake2b(data, digest_size=8).hexdigest() if data else None
     split = file["split"] or (split_of(piece_id) if piece_id else None)
-    return (
-        file | {"piece_id": piece_id, "split": split, "error": error} | {name: notes[name] for name in FIELDS}
-    )
+    columns = {name: notes[name] for name in FIELDS} | {"sounding": sounding["duration"]}
+    return file | {"piece_id": piece_id, "split": split, "error": error} | columns
 
 
 def rows(files: pa.Table, root: Path) -> pa.Table:
@@ -131,9 +135,9 @@ def open_corpus(folder: Path) -> CorpusSummary:
     """
     try:
         fields = json.loads((folder / SUCCESS).read_text())
-        if fields["version"] != SCHEMA_VERSION:
+        if fields["version"] != CORPUS_VERSION:
             raise CorpusError(
-                folder, f"has version {fields['version']}, not {SCHEMA_VERSION}; ingest it again"
+                folder, f"has version {fields['version']}, not {CORPUS_VERSION}; ingest it again"
             )
         return CorpusSummary(**fields)
     except (OSError, ValueError, KeyError, TypeError) as err:
@@ -158,17 +162,22 @@ def piece_lengths(folder: Path, split: str) -> NDArray[np.int64]:
     return np.concatenate(lengths)
 
 
-def read_pieces(folder: Path, split: str | None = None) -> Iterator[tuple[dict[str, Any], Notes]]:
+def read_pieces(
+    folder: Path, split: str | None = None, *, sounding: bool = False
+) -> Iterator[tuple[dict[str, Any], Notes]]:
     """Good pieces of a corpus, in order: (metadata, notes); ``split`` None is all of them."""
     open_corpus(folder)
     for part in parts(folder):
-        yield from pieces_of(pq.read_table(part), split)
+        yield from pieces_of(pq.read_table(part), split, sounding=sounding)
 
 
-def pieces_of(table: pa.Table, split: str | None = None) -> Iterator[tuple[dict[str, Any], Notes]]:
-    """Good pieces among rows of ``SCHEMA``: (metadata, notes)."""
-    columns = {name: table[name].combine_chunks() for name in FIELDS}
-    metadata = table.drop_columns(list(FIELDS)).to_pylist()
+def pieces_of(
+    table: pa.Table, split: str | None = None, *, sounding: bool = False
+) -> Iterator[tuple[dict[str, Any], Notes]]:
+    """Good pieces among rows of ``SCHEMA``: (metadata, notes), with key-down or ``sounding`` durations."""
+    names = dict(zip(FIELDS, FIELDS, strict=True)) | ({"duration": "sounding"} if sounding else {})
+    columns = {name: table[column].combine_chunks() for name, column in names.items()}
+    metadata = table.drop_columns([*FIELDS, "sounding"]).to_pylist()
     for index, record in enumerate(metadata):
         if record["error"] is None and split in (None, record["split"]):
             notes = np.empty(len(columns["onset"][index]), NOTE)

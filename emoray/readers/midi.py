@@ -6,7 +6,8 @@ All pitched tracks are merged; drums are left out. Ticks become seconds through 
 whole file. Of overlapping notes of one pitch each ends at the first note-off after its own onset: that is
 pretty_midi's reading, and what a piano does. A note that never ends, or ends where it begins, is dropped;
 so is a second strike of a held key that brings no note-off of its own (pretty_midi ends it with the first).
-The sustain pedal is ignored.
+The sustain pedal is ignored, but for sounding durations: there a note whose key is released while the pedal
+is down sounds until the pedal comes up or its pitch is struck again.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ DEFAULT_TEMPO = 500_000
 
 
 def read_midi(data: bytes, *, subject: object = "midi", limits: Limits = Limits()) -> Notes:  # noqa: B008
-    """Read a MIDI file of any format; the first note keeps the silence before it.
+    """Read a MIDI file of any format, with key-down durations; the first note keeps the silence before it.
 
     Args:
         data: the bytes of the file.
@@ -38,6 +39,44 @@ def read_midi(data: bytes, *, subject: object = "midi", limits: Limits = Limits(
     Raises:
         MidiError: it is not MIDI, too large, damaged, or holds no notes.
     """
+    return read_performance(data, subject=subject, limits=limits)[0]
+
+
+def read_performance(
+    data: bytes,
+    *,
+    subject: object = "midi",
+    limits: Limits = Limits(),  # noqa: B008
+) -> tuple[Notes, Notes]:
+    """``read_midi`` twice: with key-down durations, and with sounding ones (the sustain pedal applied).
+
+    Returns:
+        [n] notes and the same [n] notes, which differ in nothing but ``duration``.
+
+    Raises:
+        MidiError: see ``read_midi``.
+    """
+    score = _score(data, subject, limits)
+    tracks = [track for track in score.tracks if not track.is_drum]
+    closed = [_closed(track.notes.numpy()) for track in tracks]
+    if not sum(len(notes["pitch"]) for notes in closed):
+        raise MidiError(subject, "holds no notes; export it again with at least one")
+    rings = [_pedalled(notes, track.pedals.numpy()) for notes, track in zip(closed, tracks, strict=True)]
+    merged = {name: np.concatenate([notes[name] for notes in closed]) for name in closed[0]}
+    if len(merged["pitch"]) > limits.midi_notes:
+        raise MidiError(subject, f"holds more than {limits.midi_notes:,} notes; cut it into pieces")
+    onset = _seconds(merged["time"], score)
+    key_down, sounding = (
+        as_notes(
+            onset, _seconds(end, score) - onset, merged["pitch"], merged["velocity"], subject=subject
+        )
+        for end in (merged["end"], np.concatenate(rings))
+    )
+    return key_down, sounding
+
+
+def _score(data: bytes, subject: object, limits: Limits) -> Any:
+    """symusic's view of a MIDI file."""
     import symusic
 
     if len(data) > limits.midi_bytes:
@@ -46,19 +85,30 @@ def read_midi(data: bytes, *, subject: object = "midi", limits: Limits = Limits(
         reason = "is empty" if not data else "is not a MIDI file (no MThd at its start)"
         raise MidiError(subject, f"{reason}; export it again as .mid")
     try:
-        score: Any = symusic.Score.from_midi(data)
+        return symusic.Score.from_midi(data)
     except (RuntimeError, ValueError) as err:  # what symusic raises for every kind of damage
         detail = str(err).split(": iostream")[0]
         raise MidiError(subject, f"is damaged or cut short ({detail}); copy or export it again") from err
-    tracks = [_closed(track.notes.numpy()) for track in score.tracks if not track.is_drum]
-    if not sum(len(track["pitch"]) for track in tracks):
-        raise MidiError(subject, "holds no notes; export it again with at least one")
-    merged = {name: np.concatenate([track[name] for track in tracks]) for name in tracks[0]}
-    if len(merged["pitch"]) > limits.midi_notes:
-        raise MidiError(subject, f"holds more than {limits.midi_notes:,} notes; cut it into pieces")
-    onset = _seconds(merged["time"], score)
-    duration = _seconds(merged["end"], score) - onset
-    return as_notes(onset, duration, merged["pitch"], merged["velocity"], subject=subject)
+
+
+def _pedalled(notes: dict[str, NDArray[np.int64]], pedals: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
+    """[n] ticks at which notes of one track fall silent: the pedal comes up, or the pitch is struck again."""
+    end = notes["end"]
+    if not len(end) or not len(pedals["time"]):
+        return end
+    down = pedals["time"].astype(np.int64)
+    up = down + pedals["duration"].astype(np.int64)
+    place = np.searchsorted(down, end, side="right") - 1
+    held = (place >= 0) & (end <= up[np.maximum(place, 0)])
+    released = np.where(held, up[np.maximum(place, 0)], end)
+    order = np.lexsort((notes["time"], notes["pitch"]))
+    time, pitch = notes["time"][order], notes["pitch"][order]
+    struck = np.full(len(order), np.iinfo(np.int64).max)
+    again = (pitch[1:] == pitch[:-1]) & (time[1:] > time[:-1])
+    struck[:-1][again] = time[1:][again]
+    silent = np.empty_like(end)
+    silent[order] = np.minimum(released[order], struck)
+    return np.maximum(silent, end)
 
 
 def _closed(track: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.int64]]:
