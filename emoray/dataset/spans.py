@@ -1,0 +1,128 @@
+"""Spans: stretches of pieces side by side, in chunks, for a network that carries its state.
+
+Conventions
+-----------
+A span is up to ``preset.span`` notes of one piece; its state starts afresh and is carried from chunk to chunk,
+never into another piece. Places past its end are padded and weigh nothing. What an epoch reads depends on
+(random seed, epoch, rank) alone. Training moves a span by semitones, tempo and loudness, and withholds
+attributes at random, so that one network predicts with any of them or none.
+
+Letters: **B** spans, **T** notes of a chunk, **A** = 16 attributes, **G** = 5 groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emoray.config import ExpressivePreset
+from emoray.dataset.attributes import GROUPS, N_ATTRIBUTES, attributes_ahead
+from emoray.dataset.bins import velocity_bins
+from emoray.notes import HIGHEST_KEY, LOWEST_KEY, Notes, steps
+
+
+@dataclass(frozen=True, eq=False)
+class Spans:
+    """B spans of n notes and the note after each; [B, n + 1] unless said otherwise."""
+
+    pitch: NDArray[np.int64]
+    step: NDArray[np.float32]
+    duration: NDArray[np.float32]
+    velocity: NDArray[np.int64]
+    """Bins."""
+    told: NDArray[np.float32]
+    """[B, n, A + G] the condition under which the note after each is predicted."""
+    known: NDArray[np.bool_]
+    """[B, n] places whose following note is there."""
+
+    def chunks(self, size: int) -> Iterator[Spans]:
+        """Chunks of ``size`` places, in order; each brings the note after its last."""
+        for first in range(0, self.told.shape[1], size):
+            notes, places = slice(first, first + size + 1), slice(first, first + size)
+            yield Spans(
+                self.pitch[:, notes], self.step[:, notes], self.duration[:, notes], self.velocity[:, notes],
+                self.told[:, places], self.known[:, places],
+            )  # fmt: skip
+
+
+def training_spans(
+    pieces: Sequence[Notes], preset: ExpressivePreset, count: int, size: int, key: tuple[int, ...]
+) -> Iterator[Spans]:
+    """``count`` spans, ``size`` side by side: places drawn evenly over all notes, moved and conditioned.
+
+    Args:
+        pieces: at least one of two notes.
+        preset: how long, and how far they are moved.
+        count: how many spans, a multiple of ``size``.
+        size: spans in each batch.
+        key: starts the random generator.
+    """
+    generator = np.random.default_rng(key)
+    lengths = np.array([len(piece) for piece in pieces], dtype=np.float64)
+    for _ in range(count // size):
+        chosen = generator.choice(len(pieces), size=size, p=lengths / lengths.sum())
+        rows = [_drawn(pieces[index], preset, generator) for index in chosen]
+        yield stacked(rows, preset, [withheld(generator, preset.condition_dropout) for _ in rows])
+
+
+def stacked(rows: Sequence[Notes], preset: ExpressivePreset, told: Sequence[NDArray[np.bool_]]) -> Spans:
+    """Stretches of pieces, at most ``preset.span`` notes predicted of each, to padded arrays.
+
+    Args:
+        rows: each with up to ``preset.lookahead`` notes more than are predicted, to measure attributes on.
+        preset: lengths.
+        told: [G] which groups each row is told.
+    """
+    places = min(preset.span, max(len(row) for row in rows) - 1)
+    places = -(-places // preset.chunk) * preset.chunk
+    shape = (len(rows), places + 1)
+    pitch, velocity = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    step, duration = np.zeros(shape, np.float32), np.ones(shape, np.float32)
+    conditions = np.zeros((len(rows), places, N_ATTRIBUTES + len(GROUPS)), np.float32)
+    known = np.zeros((len(rows), places), np.bool_)
+    for index, (row, groups) in enumerate(zip(rows, told, strict=True)):
+        kept = row[: places + 1]
+        n = len(kept)
+        pitch[index, :n], velocity[index, :n] = kept["pitch"], velocity_bins(kept["velocity"])
+        step[index, :n], duration[index, :n] = steps(kept), kept["duration"]
+        known[index, : n - 1] = True
+        if groups.any():
+            ahead = attributes_ahead(row, preset.lookahead, n)[1:]
+            conditions[index, : n - 1] = condition(ahead, groups)
+    return Spans(pitch, step, duration, velocity, conditions, known)
+
+
+def condition(attributes: NDArray[np.float32], groups: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """[..., A] attributes and which groups are told [G] to a condition [..., A + G]."""
+    mask = np.repeat(groups, [part.stop - part.start for part in GROUPS.values()])
+    flags = np.broadcast_to(groups.astype(np.float32), (*attributes.shape[:-1], len(groups)))
+    return np.concatenate([attributes * mask, flags], axis=-1).astype(np.float32)
+
+
+def withheld(generator: np.random.Generator, dropout: float) -> NDArray[np.bool_]:
+    """[G] groups to tell: none of them at a rate of ``dropout``, some at the same rate, else all."""
+    drawn = generator.random()
+    some = generator.random(len(GROUPS)) < 0.5
+    if drawn < dropout:
+        return np.zeros(len(GROUPS), np.bool_)
+    return some if drawn < 2 * dropout else np.ones(len(GROUPS), np.bool_)
+
+
+def _drawn(piece: Notes, preset: ExpressivePreset, generator: np.random.Generator) -> Notes:
+    """A stretch of a piece from a random place on, moved; beginnings come more often than their share."""
+    place = generator.integers(-preset.span // 4, max(1, len(piece) - preset.chunk))
+    first = int(max(0, min(place, len(piece) - 2)))
+    notes = piece[first : first + preset.span + 1 + preset.lookahead].copy()
+    lowest, highest = int(notes["pitch"].min()), int(notes["pitch"].max())
+    low = max(-preset.transpose, min(0, LOWEST_KEY - lowest))
+    high = min(preset.transpose, max(0, HIGHEST_KEY - highest))
+    notes["pitch"] += np.uint8(generator.integers(low, high + 1) % 256)
+    factor = np.exp(generator.uniform(-preset.stretch, preset.stretch))
+    notes["onset"] *= factor
+    notes["duration"] *= np.float32(factor)
+    louder = generator.integers(-preset.loudness, preset.loudness + 1)
+    notes["velocity"] = np.clip(notes["velocity"].astype(np.int64) + louder, 1, 127)
+    return notes

@@ -1,0 +1,255 @@
+"""The expressive network: all notes so far to a distribution for each thing the next note is.
+
+Conventions
+-----------
+A note goes into two LSTM layers as the sum of embeddings; the sum of both layers' outputs feeds four heads.
+A note is decided in the order step, pitch, duration, velocity, and each head is told what was decided
+before it: ``p(note) = p(step) p(pitch | step) p(duration | step, pitch) p(velocity | all three)``.
+
+Two things an LSTM would have to count are given to it. ``ages``: how long ago each pitch was last
+struck. ``ring``: how long what sounds goes on; under a pedal notes end together, and then the next duration is
+known. A network hears of attributes (see ``dataset/attributes.py``) at its input and at its heads; what it is
+not told is zero, with a zero in the column that says so.
+
+Letters: **B** rows, **T** notes, **A** = 16 attributes, **G** = 5 groups of them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from emoray.config import ExpressivePreset
+from emoray.dataset.attributes import GROUPS, N_ATTRIBUTES
+from emoray.dataset.bins import DURATION_BINS, DURATION_EDGES, STEP_BINS, STEP_EDGES, VELOCITY_BINS
+from emoray.notes import N_PITCHES
+
+CONDITIONS = N_ATTRIBUTES + len(GROUPS)
+"""Columns of a condition: attributes, then one for each group that says whether it is told."""
+FADING = (0.1, 1.0, 8.0)
+"""Seconds in which the memory of a struck pitch fades to 1 / e."""
+LONG_AGO = 100.0
+"""Seconds: the age of a pitch that was never struck."""
+LONGEST_INTERVAL = 36
+
+
+class Heard(NamedTuple):
+    """Notes as the network takes them, [B, T] each."""
+
+    pitch: Tensor
+    step: Tensor
+    """Seconds since the note before; that of a row's first note is 0."""
+    duration: Tensor
+    """Seconds."""
+    velocity: Tensor
+    """Bins."""
+
+
+class State(NamedTuple):
+    """What is carried from note to note; a row each."""
+
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    """(h, c) of each LSTM layer, [1, B, hidden]."""
+    ages: Tensor
+    """[B, 128] seconds since each pitch was struck, at the last onset."""
+    ring: Tensor
+    """[B] seconds from the last onset until all is silent."""
+    pitch: Tensor
+    """[B] the last pitch."""
+
+
+class Context(NamedTuple):
+    """What is known after each note, before the next one is decided; [B, T, ...] each."""
+
+    heads: Tensor
+    """[B, T, 4, head]: what each head starts from, without the condition."""
+    faded: Tensor
+    """[B, T, head]: what the pitch head hears of the pitches struck lately."""
+    duration: Tensor
+    """[B, T] of the last note, seconds."""
+    ring: Tensor
+    """[B, T] seconds until all is silent."""
+
+
+class Decided(NamedTuple):
+    """What is already decided of the next note, [B, T] each."""
+
+    step: Tensor
+    """Seconds."""
+    pitch: Tensor
+    duration: Tensor
+    """Seconds."""
+
+
+class ExpressiveNetwork(nn.Module):
+    """Embeddings, stacked LSTM layers, four heads in a row."""
+
+    def __init__(self, preset: ExpressivePreset) -> None:
+        super().__init__()
+        width, hidden, head = preset.embedding, preset.hidden, preset.head
+        self.hidden, self.head, self.dropout = hidden, head, preset.dropout
+        self.pitch = nn.Embedding(N_PITCHES, width)
+        self.interval = nn.Embedding(2 * LONGEST_INTERVAL + 1, width)
+        self.step = nn.Embedding(STEP_BINS, width)
+        self.duration = nn.Embedding(DURATION_BINS, width)
+        self.velocity = nn.Embedding(VELOCITY_BINS, width)
+        self.faded = nn.Linear(len(FADING) * N_PITCHES, width + head, bias=False)
+        self.told = nn.Linear(CONDITIONS, width + 4 * head)
+        widths = [width, *[hidden] * preset.layers]
+        self.lstm = nn.ModuleList(
+            nn.LSTM(before, hidden, batch_first=True) for before in widths[: preset.layers]
+        )
+        self.heads = nn.Linear(hidden, 4 * head)
+        self.step_known = nn.Embedding(STEP_BINS, 3 * head)
+        self.pitch_known = nn.Embedding(N_PITCHES, 2 * head)
+        self.duration_known = nn.Embedding(DURATION_BINS, head)
+        self.last_rings = nn.Embedding(DURATION_BINS + 1, head)
+        self.all_rings = nn.Embedding(DURATION_BINS + 1, head)
+        self.step_out = nn.Linear(head, STEP_BINS)
+        self.pitch_out = nn.Linear(head, N_PITCHES)
+        self.duration_out = nn.Linear(head, DURATION_BINS)
+        self.velocity_out = nn.Linear(head, VELOCITY_BINS)
+        self.register_buffer("step_edges", _inner(STEP_EDGES), persistent=False)
+        self.register_buffer("duration_edges", _inner(DURATION_EDGES), persistent=False)
+        self.register_buffer("rates", 1 / torch.tensor(FADING), persistent=False)
+        for module in self.modules():
+            if isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, std=0.05)
+
+    def start(self, rows: int) -> State:
+        """The state of rows that have heard nothing."""
+        weight = self.heads.weight
+
+        def zeros() -> Tensor:
+            return weight.new_zeros(1, rows, self.hidden)
+
+        return State(
+            layers=tuple((zeros(), zeros()) for _ in self.lstm),
+            ages=weight.new_full((rows, N_PITCHES), LONG_AGO),
+            ring=weight.new_zeros(rows),
+            pitch=torch.full((rows,), -1, device=weight.device),
+        )
+
+    def listen(self, heard: Heard, told: Tensor, state: State) -> tuple[Context, State]:
+        """Take in T notes.
+
+        Args:
+            heard: T notes of each row.
+            told: [B, T, A + G] the condition at each note.
+            state: of the notes before.
+
+        Returns:
+            What is known after each of them, and the state after the last.
+        """
+        faded, ages = self._faded(heard, state)
+        before = torch.cat([state.pitch[:, None], heard.pitch[:, :-1]], dim=1)
+        apart = (heard.pitch - before).clamp(-LONGEST_INTERVAL, LONGEST_INTERVAL) + LONGEST_INTERVAL
+        interval = self.interval(apart) * (before >= 0)[..., None]
+        mixed = self.faded(faded)
+        width = self.pitch.embedding_dim
+        x = (
+            self.pitch(heard.pitch)
+            + interval
+            + self.step(self.step_bin(heard.step))
+            + self.duration(self.duration_bin(heard.duration))
+            + self.velocity(heard.velocity)
+            + mixed[..., :width]
+            + functional.linear(told, self.told.weight[:width], self.told.bias[:width])
+        )
+        total: Tensor | None = None
+        layers = []
+        for lstm, carried in zip(self.lstm, state.layers, strict=True):
+            x, after = lstm(functional.dropout(x, self.dropout, self.training), carried)
+            layers.append(after)
+            total = x if total is None else total + x
+        assert total is not None
+        total = functional.dropout(total, self.dropout, self.training)
+        start = self.heads(total).unflatten(-1, (4, self.head))
+        ring = _ring(heard, state.ring)
+        context = Context(start, mixed[..., width:], heard.duration, ring)
+        return context, State(tuple(layers), ages, ring[:, -1], heard.pitch[:, -1])
+
+    def _faded(self, heard: Heard, state: State) -> tuple[Tensor, Tensor]:
+        """[B, T, 3 x 128] memory of struck pitches after each note, and the ages [B, 128] after the last."""
+        onset = heard.step.cumsum(dim=1)
+        struck = torch.full((*onset.shape, N_PITCHES), -2 * LONG_AGO, device=onset.device)
+        struck.scatter_(2, heard.pitch[..., None], onset[..., None])
+        struck[:, 0] = torch.maximum(struck[:, 0], -state.ages)
+        ages = (onset[..., None] - struck.cummax(dim=1).values).clamp(max=LONG_AGO)
+        return torch.exp(-ages[..., None, :] * self.rates[:, None]).flatten(-2), ages[:, -1]
+
+    def told_heads(self, told: Tensor) -> Tensor:
+        """[B, T, A + G] conditions to what they add to each head, [B, T, 4, head]."""
+        width = self.pitch.embedding_dim
+        added = functional.linear(told, self.told.weight[width:], self.told.bias[width:])
+        return added.unflatten(-1, (4, self.head))
+
+    def step_logits(self, context: Context, told: Tensor) -> Tensor:
+        """[B, T, step bins]."""
+        return self.step_out(functional.gelu(context.heads[..., 0, :] + told[..., 0, :]))
+
+    def pitch_logits(self, context: Context, told: Tensor, step: Tensor) -> Tensor:
+        """[B, T, 128] given the step, seconds."""
+        known = self._known(self.step_known, self.step_bin(step), 0)
+        return self.pitch_out(
+            functional.gelu(context.heads[..., 1, :] + told[..., 1, :] + known + context.faded)
+        )
+
+    def duration_logits(self, context: Context, told: Tensor, step: Tensor, pitch: Tensor) -> Tensor:
+        """[B, T, duration bins] given step (seconds) and pitch."""
+        known = self._known(self.step_known, self.step_bin(step), 1)
+        known = known + self._known(self.pitch_known, pitch, 0)
+        known = known + self.last_rings(self._left(context.duration - step))
+        known = known + self.all_rings(self._left(context.ring - step))
+        return self.duration_out(functional.gelu(context.heads[..., 2, :] + told[..., 2, :] + known))
+
+    def velocity_logits(self, context: Context, told: Tensor, decided: Decided) -> Tensor:
+        """[B, T, velocity bins] given the rest of the note."""
+        known = self._known(self.step_known, self.step_bin(decided.step), 2)
+        known = known + self._known(self.pitch_known, decided.pitch, 1)
+        known = known + self.duration_known(self.duration_bin(decided.duration))
+        return self.velocity_out(functional.gelu(context.heads[..., 3, :] + told[..., 3, :] + known))
+
+    def forward(self, heard: Heard, told: Tensor, state: State, following: Decided) -> tuple[Tensor, ...]:
+        """All logits (step, pitch, duration, velocity) of the notes that followed, then the flat state."""
+        context, after = self.listen(heard, told, state)
+        added = self.told_heads(told)
+        logits = (
+            self.step_logits(context, added),
+            self.pitch_logits(context, added, following.step),
+            self.duration_logits(context, added, following.step, following.pitch),
+            self.velocity_logits(context, added, following),
+        )
+        return (*logits, *(part for layer in after.layers for part in layer), *after[1:])
+
+    def step_bin(self, seconds: Tensor) -> Tensor:
+        """[...] seconds to bins."""
+        return torch.bucketize(seconds.contiguous(), self.step_edges, right=True)
+
+    def duration_bin(self, seconds: Tensor) -> Tensor:
+        """[...] seconds to bins."""
+        return torch.bucketize(seconds.contiguous(), self.duration_edges, right=True)
+
+    def _left(self, seconds: Tensor) -> Tensor:
+        """[...] seconds left to sound to bins, with one more (the first) for silence."""
+        return torch.where(seconds > 0, self.duration_bin(seconds) + 1, 0)
+
+    def _known(self, table: nn.Embedding, number: Tensor, head: int) -> Tensor:
+        """One head's part of an embedding for several heads."""
+        return functional.embedding(number, table.weight[:, head * self.head : (head + 1) * self.head])
+
+
+def _inner(edges: np.ndarray) -> Tensor:
+    """Edges between bins, a hair lower, as ``dataset/bins.py`` does it."""
+    return torch.from_numpy(edges[1:] - 1e-6).float()
+
+
+def _ring(heard: Heard, before: Tensor) -> Tensor:
+    """[B, T] seconds from each onset until all that was struck so far is silent."""
+    onset = heard.step.cumsum(dim=1)
+    silent = torch.cat([before[:, None], onset + heard.duration], dim=1).cummax(dim=1).values
+    return (silent[:, 1:] - onset).clamp(min=0)
