@@ -19,6 +19,7 @@ Letters: **B** requests in a batch, **T** notes of context.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -134,20 +135,36 @@ def seed_literal_gamma(drawn: float) -> float:
 
 
 GAMMA: dict[str, Callable[[float], float]] = {
-    "none": lambda _drawn: 0.0,
     "seed": seed_gamma,
     "seed-tempered": seed_gamma,
     "seed-literal": seed_literal_gamma,
 }
+"""Modes that scale times by the seed document's gamma and delta."""
 
 
 def prescribed_temperature(mode: str, guidance: SeedGuidance) -> float:
     """What divides the bent logits in a mode, unless a request says otherwise.
 
-    >>> [prescribed_temperature(mode, SeedGuidance()) for mode in GAMMA]
-    [1.0, 2.0, 0.5, 2.0]
+    >>> [prescribed_temperature(mode, SeedGuidance()) for mode in ("none", "seed", "seed-tempered")]
+    [1.0, 2.0, 0.5]
     """
-    return {"none": 1.0, "seed-tempered": guidance.beta}.get(mode, guidance.temperature)
+    prescribed = {
+        "seed": guidance.temperature,
+        "seed-literal": guidance.temperature,
+        "seed-tempered": guidance.beta,
+    }
+    return prescribed.get(mode, 1.0)
+
+
+def tempo_factor(arousal: float, strength: float, spread: float) -> float:
+    """What times are multiplied by as they are heard, in the modes that are not the seed document's.
+
+    Args:
+        arousal: -1 calm (slower) .. 1 excited (faster).
+        strength: of the guidance.
+        spread: natural logarithm of the factor at arousal -1 and strength 1.
+    """
+    return math.exp(-float(np.clip(arousal * strength, -2, 2)) * spread)
 
 
 def time_factor(valence: float, strength: float, gamma: float) -> float:

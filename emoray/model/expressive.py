@@ -85,6 +85,24 @@ class Decided(NamedTuple):
     """Seconds."""
 
 
+BLOCK = 16
+"""Rows that go through a dense layer at once when composing."""
+
+
+def dense(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A linear layer; when composing on a CPU, one whose rows have the same bits in any batch.
+
+    Torch chooses the kernel of a matrix product, and so its rounding, by the number of rows; in blocks of
+    one size each row is rounded alike, wherever in its block it is. The LSTM does so at any batch size.
+    """
+    if not torch.is_inference_mode_enabled() or x.is_cuda:
+        return functional.linear(x, weight, bias)
+    rows = x.reshape(-1, x.shape[-1])
+    padded = functional.pad(rows, (0, 0, 0, -len(rows) % BLOCK))
+    blocks = [functional.linear(block, weight, bias) for block in padded.split(BLOCK)]
+    return torch.cat(blocks)[: len(rows)].reshape(*x.shape[:-1], len(weight))
+
+
 class ExpressiveNetwork(nn.Module):
     """Embeddings, stacked LSTM layers, four heads in a row."""
 
@@ -149,7 +167,7 @@ class ExpressiveNetwork(nn.Module):
         before = torch.cat([state.pitch[:, None], heard.pitch[:, :-1]], dim=1)
         apart = (heard.pitch - before).clamp(-LONGEST_INTERVAL, LONGEST_INTERVAL) + LONGEST_INTERVAL
         interval = self.interval(apart) * (before >= 0)[..., None]
-        mixed = self.faded(faded)
+        mixed = dense(faded, self.faded.weight, None)
         width = self.pitch.embedding_dim
         x = (
             self.pitch(heard.pitch)
@@ -158,7 +176,7 @@ class ExpressiveNetwork(nn.Module):
             + self.duration(self.duration_bin(heard.duration))
             + self.velocity(heard.velocity)
             + mixed[..., :width]
-            + functional.linear(told, self.told.weight[:width], self.told.bias[:width])
+            + dense(told, self.told.weight[:width], self.told.bias[:width])
         )
         total: Tensor | None = None
         layers = []
@@ -168,7 +186,7 @@ class ExpressiveNetwork(nn.Module):
             total = x if total is None else total + x
         assert total is not None
         total = functional.dropout(total, self.dropout, self.training)
-        start = self.heads(total).unflatten(-1, (4, self.head))
+        start = dense(total, self.heads.weight, self.heads.bias).unflatten(-1, (4, self.head))
         ring = _ring(heard, state.ring)
         context = Context(start, mixed[..., width:], heard.duration, ring)
         return context, State(tuple(layers), ages, ring[:, -1], heard.pitch[:, -1])
@@ -185,19 +203,18 @@ class ExpressiveNetwork(nn.Module):
     def told_heads(self, told: Tensor) -> Tensor:
         """[B, T, A + G] conditions to what they add to each head, [B, T, 4, head]."""
         width = self.pitch.embedding_dim
-        added = functional.linear(told, self.told.weight[width:], self.told.bias[width:])
+        added = dense(told, self.told.weight[width:], self.told.bias[width:])
         return added.unflatten(-1, (4, self.head))
 
     def step_logits(self, context: Context, told: Tensor) -> Tensor:
         """[B, T, step bins]."""
-        return self.step_out(functional.gelu(context.heads[..., 0, :] + told[..., 0, :]))
+        return _out(self.step_out, functional.gelu(context.heads[..., 0, :] + told[..., 0, :]))
 
     def pitch_logits(self, context: Context, told: Tensor, step: Tensor) -> Tensor:
         """[B, T, 128] given the step, seconds."""
         known = self._known(self.step_known, self.step_bin(step), 0)
-        return self.pitch_out(
-            functional.gelu(context.heads[..., 1, :] + told[..., 1, :] + known + context.faded)
-        )
+        known = known + context.faded
+        return _out(self.pitch_out, functional.gelu(context.heads[..., 1, :] + told[..., 1, :] + known))
 
     def duration_logits(self, context: Context, told: Tensor, step: Tensor, pitch: Tensor) -> Tensor:
         """[B, T, duration bins] given step (seconds) and pitch."""
@@ -205,14 +222,14 @@ class ExpressiveNetwork(nn.Module):
         known = known + self._known(self.pitch_known, pitch, 0)
         known = known + self.last_rings(self._left(context.duration - step))
         known = known + self.all_rings(self._left(context.ring - step))
-        return self.duration_out(functional.gelu(context.heads[..., 2, :] + told[..., 2, :] + known))
+        return _out(self.duration_out, functional.gelu(context.heads[..., 2, :] + told[..., 2, :] + known))
 
     def velocity_logits(self, context: Context, told: Tensor, decided: Decided) -> Tensor:
         """[B, T, velocity bins] given the rest of the note."""
         known = self._known(self.step_known, self.step_bin(decided.step), 2)
         known = known + self._known(self.pitch_known, decided.pitch, 1)
         known = known + self.duration_known(self.duration_bin(decided.duration))
-        return self.velocity_out(functional.gelu(context.heads[..., 3, :] + told[..., 3, :] + known))
+        return _out(self.velocity_out, functional.gelu(context.heads[..., 3, :] + told[..., 3, :] + known))
 
     def forward(self, heard: Heard, told: Tensor, state: State, following: Decided) -> tuple[Tensor, ...]:
         """All logits (step, pitch, duration, velocity) of the notes that followed, then the flat state."""
@@ -241,6 +258,10 @@ class ExpressiveNetwork(nn.Module):
     def _known(self, table: nn.Embedding, number: Tensor, head: int) -> Tensor:
         """One head's part of an embedding for several heads."""
         return functional.embedding(number, table.weight[:, head * self.head : (head + 1) * self.head])
+
+
+def _out(layer: nn.Linear, x: Tensor) -> Tensor:
+    return dense(x, layer.weight, layer.bias)
 
 
 def _inner(edges: np.ndarray) -> Tensor:

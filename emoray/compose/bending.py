@@ -1,0 +1,67 @@
+"""Bending: the pitch logits of a batch whose rows may each have another guidance mode.
+
+Conventions
+-----------
+One interface for all modes: logits, what was played and the emotion go in, logits come out, with no chance for
+a pitch off the piano. ``none`` and the modes that lead the network through its condition (``attributes``, ``cfg``)
+leave the logits as they are.
+
+Letters: **B** rows, **T** notes of context.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emoray.compose.guidance import Floats, candidate_scores, on_keyboard, seed_logits
+from emoray.compose.pulls import BUDGET, label_direction, pulled, score_direction
+from emoray.compose.targets import fitted_map
+from emoray.config import SeedGuidance
+from emoray.dataset.clusters import EmotionClusters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """What guidance may look at; a row each."""
+
+    window: Floats
+    """[B, T, 3] the last notes, (pitch / 128, step, duration)."""
+    recent: NDArray[np.int64]
+    """[B, n] the last pitches, -1 where there is none."""
+    step: Floats
+    """[B] seconds, of the next note."""
+    duration: Floats
+    """[B] seconds, of the next note."""
+    valence: Floats
+    """[B]."""
+    strength: Floats
+    """[B]."""
+
+
+def bent(
+    modes: list[str], logits: Floats, played: Played, clusters: EmotionClusters, guidance: SeedGuidance
+) -> Floats:
+    """[B, 128] logits as each row's mode bends them."""
+    on_piano = on_keyboard(logits)
+    result = on_piano.copy()
+    for mode in dict.fromkeys(modes):
+        rows = np.array([index for index, found in enumerate(modes) if found == mode])
+        valence, strength = played.valence[rows], played.strength[rows]
+        if mode == "seed-literal":  # one score for all pitches cancels in the softmax: beta is left
+            result[rows] = guidance.beta * logits[rows]
+        elif mode in ("seed", "seed-tempered"):
+            where = played.window[rows], played.step[rows], played.duration[rows], valence
+            score = candidate_scores(*where, clusters)
+            result[rows] = on_keyboard(seed_logits(logits[rows], score, valence, strength, guidance))
+        elif mode in ("seed-logit", "logodds"):
+            budget = BUDGET * (strength * np.abs(valence)) ** 2  # in its square, so that shifts are in line
+            if mode == "seed-logit":
+                where = played.window[rows], played.step[rows], played.duration[rows], valence
+                direction = score_direction(*where, clusters)
+            else:
+                direction = label_direction(played.recent[rows], valence, fitted_map().weights)
+            result[rows] = pulled(on_piano[rows], direction, budget)
+    return result

@@ -1,0 +1,336 @@
+"""Expressive player: a network that carries its state, asked one note at a time for many rows at once.
+
+Conventions
+-----------
+Each row runs through the network untold. A row whose mode leads it by attributes (``attributes``, ``cfg``) runs
+through it a second time, told its target; at each head the logits are ``l0 + w (l1 - l0)``, l0 untold and l1
+told (classifier-free guidance, Ho and Salimans 2022), with w = strength x the mode's weight: a strength of 0
+is the untold network, bit for bit. What the network hears is what it predicted; tempo and ending scale only what
+the listener hears.
+
+Letters: **B** rows, **L** led rows, **G** = B + L rows of the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from emoray.compose.bending import Played, bent
+from emoray.compose.drawing import draw, within_bins
+from emoray.compose.ending import CHORD, CLOSE_SECONDS, TOGETHER, chord_pitches, closing
+from emoray.compose.guidance import GAMMA, Floats, prescribed_temperature, tempo_factor, time_factor
+from emoray.compose.priming import HEARD, heard_notes, joined, primed, taken
+from emoray.compose.repetition import RECENT, looping
+from emoray.compose.row import Row
+from emoray.compose.targets import fitted_map, key_for, target
+from emoray.config import CONDITIONED_MODES, ExpressivePreset, Request, SeedGuidance, SeedPreset
+from emoray.dataset.attributes import GROUPS, attributes_ahead
+from emoray.dataset.bins import DURATION_EDGES, STEP_EDGES, VELOCITY_WIDTH, bins_of, velocity_bins
+from emoray.dataset.clusters import EmotionClusters
+from emoray.dataset.keys import pitch_classes
+from emoray.dataset.spans import condition
+from emoray.dataset.windows import encode
+from emoray.model.expressive import Context, Decided, ExpressiveNetwork, Heard
+from emoray.notes import N_PITCHES, Notes
+
+WEIGHT = {"attributes": 1.0, "cfg": 1.6}
+"""Of the told logits at strength 1."""
+TOP_P = 0.98
+"""Of every head, unless a request says otherwise."""
+SHORTEST_BIN = 3
+"""Durations under 30 ms are not drawn: 1 in 100 notes of MAESTRO sounds that short."""
+LONGEST_SILENCE = 2.0
+"""Seconds between the last sound and the next note, at most, as predicted."""
+LONGEST_WAIT = 4.0
+"""Seconds between two notes, at most, as predicted."""
+SPREAD = {"attributes": 0.0, "cfg": 0.1, "seed-logit": 0.35, "logodds": 0.35}
+"""Of the tempo between calm and excited, natural logarithm each way (see ``tempo_factor``); led rows get
+theirs from the density they are told. ln 2 / 2 is EMOPIA's ratio of densities (Hung et al. 2021)."""
+RAMP = 12
+"""Notes over which the music goes from the seed's attributes to the target's."""
+WINDOW = SeedPreset().window
+"""Notes that the emotion score looks back on."""
+EVERY = np.ones(len(GROUPS), np.bool_)
+
+
+@dataclass(eq=False)
+class _ExpressiveRow(Row):
+    own: NDArray[np.float32] = None  # type: ignore[assignment]  # [A] the seed's attributes
+    profile: Floats = None  # type: ignore[assignment]  # [12] the seed's
+    step_factor: float = 1.0
+    duration_factor: float = 1.0
+    key: int | None = None
+    """Of the close, once it has begun."""
+
+    @property
+    def is_led(self) -> bool:
+        return self.mode in CONDITIONED_MODES
+
+    @property
+    def closing(self) -> tuple[float, int | None]:
+        notes, seconds = self.length
+        return closing(len(self.composed), self.clock, self.chord, notes, seconds)
+
+
+class ExpressivePlayer:
+    """Rows of requests for an expressive network."""
+
+    def __init__(
+        self,
+        network: ExpressiveNetwork,
+        preset: ExpressivePreset,
+        clusters: EmotionClusters,
+        guidance: SeedGuidance,
+    ) -> None:
+        self.network, self.preset, self.clusters, self.guidance = network, preset, clusters, guidance
+        self.device = network.heads.weight.device
+        self.rows: list[_ExpressiveRow] = []
+        self.untold, self.told = network.start(0), network.start(0)
+        self.last = np.empty((0, 4))
+        """[B, 4] the last note as the network hears it: pitch, step, duration, velocity bin."""
+        self.recent = np.empty((0, RECENT), np.int64)
+        self.window = np.empty((0, WINDOW, 3))
+
+    def enter(self, waiting: Sequence[tuple[int, Request]]) -> None:
+        """Take requests, with their places in the answer, into the batch."""
+        rows = [self._entering(place, request) for place, request in waiting]
+        seeds = [row.request.seed[-HEARD:] for row in rows]
+        led = [index for index, row in enumerate(rows) if row.is_led]
+        nothing = [
+            np.zeros((len(seed) - 1, condition(rows[0].own, EVERY).size), np.float32) for seed in seeds
+        ]
+        known = [condition(attributes_ahead(seeds[index], self.preset.lookahead)[1:], EVERY) for index in led]
+        state = primed(self.network, [*seeds, *(seeds[index] for index in led)], [*nothing, *known])
+        self.untold = joined(self.untold, taken(state, range(len(rows))))
+        self.told = joined(self.told, taken(state, range(len(rows), len(rows) + len(led))))
+        self.last = np.concatenate([self.last, [heard_notes(seed)[-1] for seed in seeds]])
+        self.recent = np.concatenate([self.recent, [_last_pitches(seed) for seed in seeds]])
+        self.window = np.concatenate([self.window, [_last_window(seed) for seed in seeds]])
+        self.rows += rows
+
+    def leave(self) -> list[tuple[int, Notes]]:
+        """The notes of the requests that are over, which leave the batch."""
+        over = [(row.place, row.notes()) for row in self.rows if row.is_over]
+        if over:
+            led = [row for row in self.rows if row.is_led]
+            stay = [index for index, row in enumerate(self.rows) if not row.is_over]
+            self.untold = taken(self.untold, stay)
+            self.told = taken(self.told, [index for index, row in enumerate(led) if not row.is_over])
+            self.last, self.recent, self.window = self.last[stay], self.recent[stay], self.window[stay]
+            self.rows = [self.rows[index] for index in stay]
+        return over
+
+    @torch.inference_mode()
+    def advance(self) -> None:
+        """One more note for each row."""
+        rows = self.rows
+        drawn = np.array([row.generator.random(6) for row in rows])
+        emotions = np.array([row.request.emotion_at(row.clock) for row in rows])
+        led = np.array([index for index, row in enumerate(rows) if row.is_led], np.int64)
+        lead = _Lead(
+            led, np.array([WEIGHT[rows[index].mode] * rows[index].request.strength for index in led])
+        )
+        told = self._told(led, emotions)
+        context = self._listen(led, told)
+        added = self.network.told_heads(told)
+        ends = [row.closing for row in rows]
+
+        step = self._step(lead.mixed(self.network.step_logits(context, added)), context, ends, drawn)
+        pitch = self._pitch(
+            lead.mixed(self.network.pitch_logits(context, added, lead.both(step, self.device))),
+            step, emotions, ends, drawn[:, 2],
+        )  # fmt: skip
+        decided = lead.both(step, self.device), lead.both(pitch, self.device)
+        duration = self._duration(
+            lead.mixed(self.network.duration_logits(context, added, *decided)),
+            context,
+            step,
+            ends,
+            drawn[:, 3:5],
+        )
+        note = Decided(*decided, lead.both(duration, self.device))
+        velocity = self._velocity(lead.mixed(self.network.velocity_logits(context, added, note)), drawn[:, 5])
+        self._take(
+            np.stack([pitch, step, duration, velocity_bins(velocity)], axis=1), velocity, emotions, ends
+        )
+
+    def _entering(self, place: int, request: Request) -> _ExpressiveRow:
+        generator = np.random.default_rng(request.random_seed)
+        gamma, delta = generator.normal(1.0, self.guidance.sigma, size=2)  # in every mode alike
+        row = _ExpressiveRow(place, request, generator)
+        seed = request.seed[-self.preset.lookahead :]
+        row.own = attributes_ahead(seed, self.preset.lookahead, 1)[0]
+        row.profile = pitch_classes(seed["pitch"])
+        if row.mode in GAMMA:
+            valence = request.emotion_at(0.0)[0]
+            row.step_factor = time_factor(valence, request.strength, GAMMA[row.mode](float(gamma)))
+            row.duration_factor = time_factor(valence, request.strength, GAMMA[row.mode](float(delta)))
+        return row
+
+    def _told(self, led: NDArray[np.int64], emotions: Floats) -> Tensor:
+        """[G, 1, A + G] the condition of each row of the network."""
+        told = np.zeros(
+            (len(self.rows) + len(led), 1, condition(np.zeros(16, np.float32), EVERY).size), np.float32
+        )
+        for place, index in enumerate(led):
+            row = self.rows[index]
+            aimed = target(row.own, float(emotions[index, 0]), float(emotions[index, 1]), fitted_map())
+            arrived = min(1.0, (len(row.composed) + 1) / RAMP)
+            told[len(self.rows) + place, 0] = condition(
+                row.own + np.float32(arrived) * (aimed - row.own), EVERY
+            )
+        return torch.from_numpy(told).to(self.device)
+
+    def _listen(self, led: NDArray[np.int64], told: Tensor) -> Context:
+        """What is known after the last note of each row, untold rows first."""
+        last = torch.from_numpy(np.concatenate([self.last, self.last[led]])).to(self.device)[:, None]
+        heard = Heard(last[..., 0].long(), last[..., 1].float(), last[..., 2].float(), last[..., 3].long())
+        context, state = self.network.listen(heard, told, joined(self.untold, self.told))
+        self.untold = taken(state, range(len(self.rows)))
+        self.told = taken(state, range(len(self.rows), len(last)))
+        return context
+
+    def _heat(self, index: int) -> float:
+        """The temperature of a row."""
+        row = self.rows[index]
+        asked = row.request.temperature
+        return prescribed_temperature(row.mode, self.guidance) if asked is None else asked
+
+    def _draw(self, logits: Floats, drawn: Floats, *, of_pitch: bool = False) -> NDArray[np.int64]:
+        """[B] choices; the seed document's temperature is of its pitches alone."""
+        heat = np.array([
+            self._heat(index) if of_pitch or row.request.temperature is not None else 1.0
+            for index, row in enumerate(self.rows)
+        ])  # fmt: skip
+        top_p = np.array([TOP_P if row.request.top_p is None else row.request.top_p for row in self.rows])
+        return draw(logits, heat, top_p, drawn)
+
+    def _step(
+        self, logits: Floats, context: Context, ends: Sequence[tuple[float, int | None]], drawn: Floats
+    ) -> Floats:
+        """[B] seconds until the next note, without holes; the notes of the close are struck together."""
+        ring = context.ring[: len(self.rows), 0].cpu().numpy().astype(np.float64)
+        latest = np.minimum(ring + LONGEST_SILENCE, LONGEST_WAIT)
+        latest = np.where([bool(chord) for _, chord in ends], TOGETHER - 0.001, latest)
+        logits = np.where(latest[:, None] >= STEP_EDGES, logits, -np.inf)
+        return np.minimum(within_bins(self._draw(logits, drawn[:, 0]), STEP_EDGES, drawn[:, 1]), latest)
+
+    def _pitch(
+        self,
+        logits: Floats,
+        step: Floats,
+        emotions: Floats,
+        ends: Sequence[tuple[float, int | None]],
+        drawn: Floats,
+    ) -> NDArray[np.int64]:
+        """[B] pitches as the emotion bends them, out of loops and into the close."""
+        played = Played(
+            window=self.window,
+            recent=self.recent,
+            step=step,
+            duration=self.window[:, :, 2].mean(axis=1),
+            valence=emotions[:, 0],
+            strength=np.array([row.request.strength for row in self.rows]),
+        )
+        logits = bent([row.mode for row in self.rows], logits, played, self.clusters, self.guidance)
+        logits = np.where(looping(self.recent), -np.inf, logits)
+        for index, (_, chord) in enumerate(ends):
+            if chord is not None:
+                possible = chord_pitches(self._key(index), chord, int(self.recent[index, -1]))
+                logits[index] = np.where(possible, np.maximum(logits[index], -1e9), -np.inf)
+        return self._draw(logits, drawn, of_pitch=True)
+
+    def _key(self, index: int) -> int:
+        """The key that a row closes in: that of its last notes, of the mode that its valence asks for."""
+        row = self.rows[index]
+        if row.key is None:
+            pitches = [pitch for _, _, pitch, _ in row.composed[-self.preset.lookahead :]]
+            valence = row.request.emotion_at(row.clock)[0] if row.is_led else 0.0
+            row.key = key_for(pitch_classes(np.array(pitches)), valence if abs(valence) > 0.5 else 0.0)
+        return row.key
+
+    def _duration(
+        self,
+        logits: Floats,
+        context: Context,
+        step: Floats,
+        ends: Sequence[tuple[float, int | None]],
+        drawn: Floats,
+    ) -> Floats:
+        """[B] seconds; a note drawn to end with what sounds already ends exactly with it."""
+        logits[:, :SHORTEST_BIN] = -np.inf
+        chosen = self._draw(logits, drawn[:, 0])
+        seconds = within_bins(chosen, DURATION_EDGES, drawn[:, 1])
+        for sounding in (context.ring, context.duration):
+            left = sounding[: len(self.rows), 0].cpu().numpy().astype(np.float64) - step
+            seconds = np.where((left > 0) & (bins_of(left, DURATION_EDGES) == chosen), left, seconds)
+        return np.where([chord is not None for _, chord in ends], CLOSE_SECONDS, seconds)
+
+    def _velocity(self, logits: Floats, drawn: Floats) -> NDArray[np.int64]:
+        """[B] velocities 1..127: the middle of the drawn bin."""
+        return np.maximum(1, self._draw(logits, drawn) * VELOCITY_WIDTH + VELOCITY_WIDTH // 2)
+
+    def _take(
+        self,
+        notes: Floats,
+        velocity: NDArray[np.int64],
+        emotions: Floats,
+        ends: Sequence[tuple[float, int | None]],
+    ) -> None:
+        """Notes into the network's past as predicted, and into the music as they are heard."""
+        self.last = notes
+        self.recent = np.concatenate([self.recent[:, 1:], notes[:, :1].astype(np.int64)], axis=1)
+        encoded = notes[:, None, :3] / np.array([N_PITCHES, 1, 1])
+        self.window = np.concatenate([self.window[:, 1:], encoded], axis=1)
+        for row, (pitch, step, duration, _), loud, (_, arousal), (slowing, chord) in zip(
+            self.rows, notes.tolist(), velocity.tolist(), emotions.tolist(), ends, strict=True
+        ):
+            tempo = tempo_factor(arousal, row.request.strength, SPREAD.get(row.mode, 0.0))
+            row.hear(
+                step * row.step_factor * tempo * slowing,
+                duration * row.duration_factor * tempo * slowing if chord is None else duration,
+                int(pitch), loud,
+            )  # fmt: skip
+            row.chord = 0 if chord is None else chord + 1
+            assert row.chord <= CHORD
+
+
+@dataclass(frozen=True, eq=False)
+class _Lead:
+    """Which rows are led, and how far."""
+
+    led: NDArray[np.int64]
+    """[L] their places among the rows."""
+    weight: Floats
+    """[L]."""
+
+    def mixed(self, logits: Tensor) -> Floats:
+        """[G, 1, K] logits to [B, K]: led rows go from untold towards, and past, told."""
+        found = logits[:, 0].cpu().numpy().astype(np.float64)
+        rows = len(found) - len(self.led)
+        untold = found[:rows].copy()
+        untold[self.led] += self.weight[:, None] * (found[rows:] - untold[self.led])
+        return untold
+
+    def both(self, decided: NDArray[np.generic], device: torch.device) -> Tensor:
+        """[B] decisions to [G, 1]: a led row's second run is told the same."""
+        twice = torch.from_numpy(np.concatenate([decided, decided[self.led]])).to(device)[:, None]
+        return twice.float() if twice.is_floating_point() else twice
+
+
+def _last_pitches(seed: Notes) -> NDArray[np.int64]:
+    """[RECENT] the last pitches of a seed, -1 before its first."""
+    pitches = seed["pitch"][-RECENT:].astype(np.int64)
+    return np.concatenate([np.full(RECENT - len(pitches), -1), pitches])
+
+
+def _last_window(seed: Notes) -> Floats:
+    """[WINDOW, 3] the last notes of a seed in the seed preset's units; a short one is repeated."""
+    x = encode(seed)[-WINDOW:].astype(np.float64)
+    return np.tile(x, (-(-WINDOW // len(x)), 1))[-WINDOW:]

@@ -1,0 +1,73 @@
+"""Row: a request while it is being composed, and the notes it becomes.
+
+Conventions
+-----------
+``clock`` and ``composed`` are as heard: seconds after the seed's last onset, scaled by emotion and ending.
+What the network sees is the player's business.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from emoray.compose.ending import CHORD
+from emoray.config import Request
+from emoray.notes import SHORTEST, Notes, as_notes, starting_at
+
+MOST_NOTES_A_SECOND = 40
+"""Ends a request in seconds even if the network stands still; real pieces stay under it."""
+
+
+@dataclass(eq=False)
+class Row:
+    """A request in the batch."""
+
+    place: int
+    """Where its notes belong in the answer."""
+    request: Request
+    generator: np.random.Generator
+    clock: float = 0.0
+    """Seconds since the seed's last onset."""
+    chord: int = 0
+    """Notes of the close so far."""
+    composed: list[tuple[float, float, int, int]] = field(default_factory=list)
+    """(onset after the seed's last, duration, pitch, velocity) of each note."""
+
+    @property
+    def mode(self) -> str:
+        """The guidance mode in effect: a strength of 0, or no emotion at all, is none."""
+        asked = self.request
+        felt = any(asked.emotion_at(0.0)) or any(v or a for _, v, a in asked.curve)
+        return asked.guidance if asked.strength and felt else "none"
+
+    @property
+    def length(self) -> tuple[int, float]:
+        """(most notes, most seconds)."""
+        notes, seconds = self.request.length
+        most = min(notes, math.ceil(seconds * MOST_NOTES_A_SECOND)) if seconds < math.inf else notes
+        return most, seconds
+
+    def hear(self, step: float, duration: float, pitch: int, velocity: int) -> None:
+        """Take in a composed note, times as they are heard."""
+        if not self.composed:
+            step = max(step, SHORTEST)  # composed notes come after the seed's last, in any file format
+        self.clock += step
+        self.composed.append((self.clock, max(SHORTEST, duration), pitch, velocity))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its last note is composed."""
+        notes, seconds = self.length
+        return len(self.composed) >= notes or self.clock >= seconds or self.chord >= CHORD
+
+    def notes(self) -> Notes:
+        """The composed notes; those past the asked seconds are left out, but for the first."""
+        _, seconds = self.request.length
+        kept = [note for note in self.composed if note[0] < seconds] or [(SHORTEST, *self.composed[0][1:])]
+        onset, duration, pitch, velocity = np.array(kept, dtype=np.float64).T
+        duration = np.maximum(SHORTEST, np.minimum(duration, seconds - onset))
+        last = float(self.request.seed["onset"][-1])
+        return starting_at(as_notes(onset, duration, pitch, velocity), last + float(onset[0]))
