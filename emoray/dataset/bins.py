@@ -4,8 +4,8 @@ Conventions
 -----------
 Bins, not mixtures of densities: steps and durations of played music have a spike at chords and several
 humps, which a softmax over bins draws as they are. Bins are 10 ms wide where rhythm is heard, then grow with
-the time (a step of 2 s is not played to 10 ms). Bin k of times holds ``[edge k, edge k + 1)`` seconds; the last
-one has no end. Velocity bins are 4 wide.
+the time (a step of 2 s is not played to 10 ms). Bin k of times holds ``[edge k, edge k + 1)`` seconds; the
+last one has no end. Velocity bins are 4 wide.
 
 A time is drawn evenly from its bin, so that a continued piece has no raster.
 """

@@ -2,9 +2,9 @@
 
 Conventions
 -----------
-A span is up to ``preset.span`` notes of one piece; its state starts afresh and is carried from chunk to chunk,
-never into another piece. Places past its end are padded and weigh nothing. What an epoch reads depends on
-(random seed, epoch, rank) alone. Training moves a span by semitones, tempo and loudness, and withholds
+A span is up to ``preset.span`` notes of one piece; its state starts afresh and is carried from chunk to
+chunk, never into another piece. Places past its end are padded and weigh nothing. What an epoch reads depends
+on (random seed, epoch, rank) alone. Training moves a span by semitones, tempo and loudness, and withholds
 attributes at random, so that one network predicts with any of them or none.
 
 Letters: **B** spans, **T** notes of a chunk, **A** = 16 attributes, **G** = 5 groups.
@@ -114,7 +114,7 @@ def withheld(generator: np.random.Generator, dropout: float) -> NDArray[np.bool_
 def _drawn(piece: Notes, preset: ExpressivePreset, generator: np.random.Generator) -> Notes:
     """A stretch of a piece from a random place on, moved; beginnings come more often than their share."""
     place = generator.integers(-preset.span // 4, max(1, len(piece) - preset.chunk))
-    first = int(max(0, min(place, len(piece) - 2)))
+    first = max(0, min(int(place), len(piece) - 2))
     notes = piece[first : first + preset.span + 1 + preset.lookahead].copy()
     lowest, highest = int(notes["pitch"].min()), int(notes["pitch"].max())
     low = max(-preset.transpose, min(0, LOWEST_KEY - lowest))

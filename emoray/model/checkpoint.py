@@ -5,6 +5,10 @@ Conventions
 ``weights.safetensors`` (the network), ``config.json`` (version, preset and its settings),
 ``emotion.json`` (the clusters), ``metrics.json`` (figures of the training), ``README.md`` (the model
 card). No pickle. ``load_checkpoint`` gives back what was saved or says which command to run.
+
+An expressive checkpoint also names the attributes that its network was told and counts the bins of its
+heads: to a reader with others its numbers would mean something else. Weights may be stored in half precision;
+they are float32 once loaded.
 """
 
 from __future__ import annotations
@@ -20,48 +24,94 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from emoray.config import SCHEMA_VERSION, SeedPreset, from_fields
+from emoray.config import SCHEMA_VERSION, ExpressivePreset, Preset, SeedPreset, from_fields
+from emoray.dataset.attributes import GROUPS
+from emoray.dataset.bins import DURATION_BINS, STEP_BINS, VELOCITY_BINS
 from emoray.dataset.clusters import EmotionClusters
 from emoray.errors import CheckpointError, ConfigError
+from emoray.model.expressive import ExpressiveNetwork
 from emoray.model.network import SeedNetwork
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
+PRETRAINED_DEFAULT = PRETRAINED / "seed"
+"""What commands use when no checkpoint is named."""
 WEIGHTS, CONFIG, EMOTION, METRICS, CARD = (
     "weights.safetensors", "config.json", "emotion.json", "metrics.json", "README.md",
 )  # fmt: skip
+
+
+Network = SeedNetwork | ExpressiveNetwork
+KINDS: dict[str, type[Preset]] = {"seed": SeedPreset, "expressive": ExpressivePreset}
+"""Presets by the name that a checkpoint and the command line know them by."""
+TOLD: dict[str, Any] = {
+    "attributes": list(GROUPS),
+    "bins": {"step": STEP_BINS, "duration": DURATION_BINS, "velocity": VELOCITY_BINS},
+}
+"""What the numbers that go in and out of an expressive network mean, by key of ``config.json``."""
+
+
+def preset_name(preset: Preset) -> str:
+    """The name of a preset's kind, of ``config.PRESETS``."""
+    return next(name for name, kind in KINDS.items() if type(preset) is kind)
+
+
+def new_network(preset: Preset) -> Network:
+    """An untrained network."""
+    return SeedNetwork(preset.hidden) if isinstance(preset, SeedPreset) else ExpressiveNetwork(preset)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Checkpoint:
     """All that composing needs."""
 
-    network: SeedNetwork
-    preset: SeedPreset
+    network: Network
+    preset: Preset
     clusters: EmotionClusters
     metrics: dict[str, Any]
     fingerprint: str
     """Hash of weights, settings and clusters: the same fingerprint, the same music."""
 
     @property
+    def preset_name(self) -> str:
+        """``seed`` or ``expressive``."""
+        return preset_name(self.preset)
+
+    @property
+    def sounding(self) -> bool:
+        """Whether its durations are those that sound under the pedal, not those of keys held down."""
+        return self.preset_name == "expressive"
+
+    @property
     def guidance(self) -> str:
         """The guidance mode for requests that name none."""
-        return "seed-tempered"
+        return "cfg" if self.preset_name == "expressive" else "seed-tempered"
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Groups of attributes that the network can be told."""
+        return tuple(GROUPS) if self.preset_name == "expressive" else ()
 
 
 def save_checkpoint(
     folder: Path,
     *,
-    network: SeedNetwork,
-    preset: SeedPreset,
+    network: Network,
+    preset: Preset,
     clusters: EmotionClusters,
     metrics: dict[str, Any],
     card: str,
+    half: bool = False,
 ) -> None:
-    """Write a checkpoint; ``card`` is the text of its model card."""
+    """Write a checkpoint; ``card`` is the text of its model card, ``half`` stores weights as float16."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    dtype = torch.float16 if half else torch.float32
+    weights = {
+        name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in network.state_dict().items()
+    }
     save_file(weights, folder / WEIGHTS)
-    config = {"version": SCHEMA_VERSION, "preset": "seed", "settings": dataclasses.asdict(preset)}
+    name = preset_name(preset)
+    config = {"version": SCHEMA_VERSION, "preset": name, "settings": dataclasses.asdict(preset)}
+    config |= TOLD if name == "expressive" else {}
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
     clusters.save(folder / EMOTION)
     (folder / METRICS).write_text(json.dumps(metrics, indent=2) + "\n")
@@ -73,13 +123,14 @@ def load_checkpoint(folder: Path | None = None) -> Checkpoint:
     """Read a checkpoint folder; None is the one that ships with emoray.
 
     Raises:
-        CheckpointError: it is missing, damaged, of another version, or holds unknown settings.
+        CheckpointError: it is missing, damaged, of another version, holds unknown settings, or was trained
+            with other attributes or bins.
     """
-    folder = folder or PRETRAINED / "seed"
+    folder = folder or PRETRAINED_DEFAULT
     if not (folder / CONFIG).is_file():
         raise CheckpointError(folder, f"is not a checkpoint (no {CONFIG}); make one with `emoray train`")
     preset = _preset(folder)
-    network = SeedNetwork(preset.hidden)
+    network = new_network(preset)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
         metrics = json.loads((folder / METRICS).read_text())
@@ -101,7 +152,7 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _preset(folder: Path) -> SeedPreset:
+def _preset(folder: Path) -> Preset:
     try:
         config = json.loads((folder / CONFIG).read_text())
         version, name = config["version"], config["preset"]
@@ -110,11 +161,20 @@ def _preset(folder: Path) -> SeedPreset:
                 folder,
                 f"has version {version!r}, this emoray reads {SCHEMA_VERSION}; run `emoray train` again",
             )
-        if unknown := config.keys() - {"version", "preset", "settings"}:
+        if name not in KINDS:
+            known = " and ".join(KINDS)
+            raise CheckpointError(folder, f"has the unknown preset {name!r}; this emoray knows {known}")
+        told = TOLD if name == "expressive" else {}
+        if unknown := config.keys() - {"version", "preset", "settings", *told}:
             raise CheckpointError(folder, f"holds unknown keys {sorted(unknown)}; it is from another emoray")
-        if name != "seed":
-            raise CheckpointError(folder, f"has the unknown preset {name!r}; this emoray knows seed")
-        return from_fields(SeedPreset, config["settings"], subject=folder / CONFIG)
+        for key, ours in told.items():
+            if config[key] != ours:
+                raise CheckpointError(
+                    folder,
+                    f"was trained with other {key} ({config[key]}), this emoray has {ours};"
+                    " run `emoray train` again",
+                )
+        return from_fields(KINDS[name], config["settings"], subject=folder / CONFIG)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
         raise CheckpointError(
             folder, f"has a broken {CONFIG} ({err}); train it again or copy it again"

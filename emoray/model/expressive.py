@@ -7,9 +7,9 @@ A note is decided in the order step, pitch, duration, velocity, and each head is
 before it: ``p(note) = p(step) p(pitch | step) p(duration | step, pitch) p(velocity | all three)``.
 
 Two things an LSTM would have to count are given to it. ``ages``: how long ago each pitch was last
-struck. ``ring``: how long what sounds goes on; under a pedal notes end together, and then the next duration is
-known. A network hears of attributes (see ``dataset/attributes.py``) at its input and at its heads; what it is
-not told is zero, with a zero in the column that says so.
+struck. ``ring``: how long what sounds goes on; under a pedal notes end together, and then the next duration
+is known. A network hears of attributes (see ``dataset/attributes.py``) at its input and at its heads; what it
+is not told is zero, with a zero in the column that says so.
 
 Letters: **B** rows, **T** notes, **A** = 16 attributes, **G** = 5 groups of them.
 """
@@ -99,12 +99,16 @@ def dense(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return functional.linear(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1])
     padded = functional.pad(rows, (0, 0, 0, -len(rows) % BLOCK))
-    blocks = [functional.linear(block, weight, bias) for block in padded.split(BLOCK)]
+    blocks = [functional.linear(block, weight, bias) for block in padded.split(BLOCK)]  # type: ignore[no-untyped-call]
     return torch.cat(blocks)[: len(rows)].reshape(*x.shape[:-1], len(weight))
 
 
 class ExpressiveNetwork(nn.Module):
     """Embeddings, stacked LSTM layers, four heads in a row."""
+
+    step_edges: Tensor
+    duration_edges: Tensor
+    rates: Tensor
 
     def __init__(self, preset: ExpressivePreset) -> None:
         super().__init__()
@@ -186,7 +190,7 @@ class ExpressiveNetwork(nn.Module):
             total = x if total is None else total + x
         assert total is not None
         total = functional.dropout(total, self.dropout, self.training)
-        start = dense(total, self.heads.weight, self.heads.bias).unflatten(-1, (4, self.head))
+        start = _four(dense(total, self.heads.weight, self.heads.bias))
         ring = _ring(heard, state.ring)
         context = Context(start, mixed[..., width:], heard.duration, ring)
         return context, State(tuple(layers), ages, ring[:, -1], heard.pitch[:, -1])
@@ -203,8 +207,7 @@ class ExpressiveNetwork(nn.Module):
     def told_heads(self, told: Tensor) -> Tensor:
         """[B, T, A + G] conditions to what they add to each head, [B, T, 4, head]."""
         width = self.pitch.embedding_dim
-        added = dense(told, self.told.weight[width:], self.told.bias[width:])
-        return added.unflatten(-1, (4, self.head))
+        return _four(dense(told, self.told.weight[width:], self.told.bias[width:]))
 
     def step_logits(self, context: Context, told: Tensor) -> Tensor:
         """[B, T, step bins]."""
@@ -262,6 +265,11 @@ class ExpressiveNetwork(nn.Module):
 
 def _out(layer: nn.Linear, x: Tensor) -> Tensor:
     return dense(x, layer.weight, layer.bias)
+
+
+def _four(x: Tensor) -> Tensor:
+    """[B, T, 4 x head] to [B, T, 4, head]."""
+    return x.reshape(*x.shape[:-1], 4, -1)
 
 
 def _inner(edges: np.ndarray) -> Tensor:

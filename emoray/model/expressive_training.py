@@ -103,7 +103,7 @@ def nats(model: nn.Module, chunk: Spans, state: State, device: torch.device) -> 
     layers = len(state.layers)
     flat = out[4 : 4 + 2 * layers]
     after = State(tuple(zip(flat[::2], flat[1::2], strict=True)), *out[4 + 2 * layers :])
-    network = model.module if hasattr(model, "module") else model
+    network: ExpressiveNetwork = getattr(model, "module", model)
     targets = (
         network.step_bin(following.step), following.pitch,
         network.duration_bin(following.duration), velocity[:, 1:],
