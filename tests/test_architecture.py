@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "progress": set(),
     "emotion": {"errors"},
     "notes": {"errors"},
-    "config": {"errors", "notes"},
+    "config": {"emotion", "errors", "notes"},
     "items": BASE,
     "readers": BASE,
     "dataset": BASE | {"readers"},

@@ -2,9 +2,9 @@
 
 Conventions
 -----------
-One interface for all modes: logits, what was played and the emotion go in, logits come out, with no chance for
-a pitch off the piano. ``none`` and the modes that lead the network through its condition (``attributes``, ``cfg``)
-leave the logits as they are.
+One interface for all modes: logits, what was played and the emotion go in, logits come out, with no chance
+for a pitch off the piano. ``none`` and the modes that lead the network through its condition (``attributes``,
+``cfg``) leave the logits as they are.
 
 Letters: **B** rows, **T** notes of context.
 """

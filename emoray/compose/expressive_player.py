@@ -2,11 +2,11 @@
 
 Conventions
 -----------
-Each row runs through the network untold. A row whose mode leads it by attributes (``attributes``, ``cfg``) runs
-through it a second time, told its target; at each head the logits are ``l0 + w (l1 - l0)``, l0 untold and l1
-told (classifier-free guidance, Ho and Salimans 2022), with w = strength x the mode's weight: a strength of 0
-is the untold network, bit for bit. What the network hears is what it predicted; tempo and ending scale only what
-the listener hears.
+Each row runs through the network untold. A row whose mode leads it by attributes (``attributes``, ``cfg``)
+runs through it a second time, told its target; at each head the logits are ``l0 + w (l1 - l0)``, l0 untold
+and l1 told (classifier-free guidance, Ho and Salimans 2022), with w = strength x the mode's weight: a
+strength of 0 is the untold network, bit for bit. What the network hears is what it predicted; tempo and
+ending scale only what the listener hears.
 
 Letters: **B** rows, **L** led rows, **G** = B + L rows of the network.
 """

@@ -2,9 +2,10 @@
 
 Conventions
 -----------
-Seeds of different lengths end together: the longest begins alone, and others join when as many notes are left as
-they have. Nothing is padded, so a row's state does not depend on its neighbours. The last ``HEARD`` notes of a seed
-count. The last note itself is not taken in: it is the first that ``advance`` hears.
+Seeds of different lengths end together: each takes in what is more than a multiple of ``STRETCH`` by itself,
+then goes on with those that have as many stretches left. Nothing is padded and no seed is cut where its
+neighbours end, so a row's state has the same bits in any company. The last ``HEARD`` notes of a seed count.
+The last note itself is not taken in: it is the first that ``advance`` hears.
 
 Letters: **B** rows, **m** notes.
 """
@@ -33,7 +34,9 @@ def heard_notes(seed: Notes) -> NDArray[np.float64]:
 
 
 @torch.inference_mode()
-def primed(network: ExpressiveNetwork, seeds: Sequence[Notes], told: Sequence[NDArray[np.float32]]) -> State:
+def primed(
+    network: ExpressiveNetwork, seeds: Sequence[Notes], told: Sequence[NDArray[np.float32]]
+) -> State:
     """The state [B] after all but the last note of each seed.
 
     Args:
@@ -41,25 +44,45 @@ def primed(network: ExpressiveNetwork, seeds: Sequence[Notes], told: Sequence[ND
         seeds: [m] notes each, m > 0, as they are heard.
         told: [m - 1, A + G] the condition at each note that is taken in.
     """
-    device = network.heads.weight.device
     notes = [heard_notes(seed)[:-1] for seed in seeds]
-    order = sorted(range(len(seeds)), key=lambda index: -len(notes[index]))
-    lengths = [len(notes[index]) for index in order]
-    state = network.start(0)
-    left = lengths[0] if lengths else 0
-    while left > 0:
-        rows = sum(length >= left for length in lengths)
-        state = joined(state, network.start(rows - len(state.ring)))
-        after = max([length for length in lengths if length < left] + [left - STRETCH, 0])
-        chosen = [(notes[index], told[index]) for index in order[:rows]]
-        x = np.stack([note[len(note) - left : len(note) - after] for note, _ in chosen])
-        c = np.stack([said[len(said) - left : len(said) - after] for _, said in chosen])
-        part = torch.from_numpy(x).to(device)
-        heard = Heard(part[..., 0].long(), part[..., 1].float(), part[..., 2].float(), part[..., 3].long())
-        _, state = network.listen(heard, torch.from_numpy(c).to(device), state)
-        left = after
-    state = joined(state, network.start(len(seeds) - len(state.ring)))
-    return taken(state, np.argsort(order).tolist())
+    entering: dict[int, list[int]] = {}
+    for index, heard in enumerate(notes):
+        entering.setdefault(len(heard) // STRETCH, []).append(index)
+    state, inside = network.start(0), list[int]()
+    for stretch in range(max(entering, default=0), -1, -1):
+        rest = stretch * STRETCH  # notes left after this stretch
+        if inside:
+            parts = [slice(len(notes[index]) - rest - STRETCH, len(notes[index]) - rest) for index in inside]
+            state = _listened(network, notes, told, inside, parts, state)
+        by_length: dict[int, list[int]] = {}
+        for index in entering.get(stretch, []):
+            by_length.setdefault(len(notes[index]) - rest, []).append(index)
+        for length, rows in by_length.items():
+            begun = network.start(len(rows))
+            if length:
+                begun = _listened(network, notes, told, rows, [slice(0, length)] * len(rows), begun)
+            state, inside = joined(state, begun), inside + rows
+    return taken(state, np.argsort(inside).tolist())
+
+
+def _listened(
+    network: ExpressiveNetwork,
+    notes: Sequence[NDArray[np.float64]],
+    told: Sequence[NDArray[np.float32]],
+    rows: list[int],
+    parts: list[slice],
+    state: State,
+) -> State:
+    """The state of some rows after a part of each, all equally long."""
+    if len(rows) == 1:  # torch rounds an LSTM's stretch of one row alone in another way than in company
+        doubled = _listened(network, notes, told, rows * 2, parts * 2, joined(state, state))
+        return taken(doubled, [0])
+    device = network.heads.weight.device
+    x = np.stack([notes[index][part] for index, part in zip(rows, parts, strict=True)])
+    c = np.stack([told[index][part] for index, part in zip(rows, parts, strict=True)])
+    part = torch.from_numpy(x).to(device)
+    heard = Heard(part[..., 0].long(), part[..., 1].float(), part[..., 2].float(), part[..., 3].long())
+    return network.listen(heard, torch.from_numpy(c).to(device), state)[1]
 
 
 def taken(state: State, rows: Iterable[int]) -> State:

@@ -2,9 +2,9 @@
 
 Conventions
 -----------
-A direction ``[B, 128]`` says how much better each pitch fits the asked emotion; its unit does not matter. Logits
-move along it until the Kullback-Leibler divergence from where they were reaches a budget, so no direction can
-leave the music: a raw weight of 10 on the emotion score moves it by two octaves.
+A direction ``[B, 128]`` says how much better each pitch fits the asked emotion; its unit does not matter.
+Logits move along it until the Kullback-Leibler divergence from where they were reaches a budget, so no
+direction can leave the music: a raw weight of 10 on the emotion score moves it by two octaves.
 
 ``seed-logit``: the log-odds of the seed document's emotion score, ``d_other - d_l``. ``logodds``: those of
 a logistic regression on people's labels, over key-relative features of the last notes and the candidate

@@ -3,8 +3,8 @@
 Conventions
 -----------
 A pitch that has been struck ``LONGEST_RUN`` times in a row may not be struck again (1 in 100 windows of
-MAESTRO has a longer run). A figure of up to ``LONGEST_FIGURE`` notes that has sounded ``CYCLES`` times in a row may
-not go on: accompaniments repeat, but a network that repeats itself that often never leaves.
+MAESTRO has a longer run). A figure of up to ``LONGEST_FIGURE`` notes that has sounded ``CYCLES`` times in a
+row may not go on: accompaniments repeat, but a network that repeats itself that often never leaves.
 
 Letters: **B** rows, **n** recent pitches, oldest first, -1 where there is none.
 """

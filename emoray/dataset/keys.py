@@ -2,8 +2,8 @@
 
 Conventions
 -----------
-A profile is the share of notes in each pitch class, ``[..., 12]``, C first. A key is 0..23: tonic pitch class, plus
-12 when minor. A profile's agreement with a key is its correlation with the key's template.
+A profile is the share of notes in each pitch class, ``[..., 12]``, C first. A key is 0..23: tonic pitch
+class, plus 12 when minor. A profile's agreement with a key is its correlation with the key's template.
 
 Source: Krumhansl and Kessler (1982), probe-tone ratings; Krumhansl (1990), key finding by correlation.
 """

@@ -74,7 +74,7 @@ def test_a_folder_without_its_success_file_or_of_another_version_is_no_corpus(tm
     with pytest.raises(CorpusError, match=r"is not a finished corpus .* run `emoray ingest`"):
         corpus.open_corpus(tmp_path)
     Path(tmp_path / corpus.SUCCESS).write_text(json.dumps({"version": 99}))
-    with pytest.raises(CorpusError, match="has version 99, not 1; ingest it again"):
+    with pytest.raises(CorpusError, match="has version 99, not 2; ingest it again"):
         corpus.open_corpus(tmp_path)
 
 

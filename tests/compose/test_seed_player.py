@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from emoray.compose.sampler import Composer, context, sample_pitch
-from emoray.config import MOST_NOTES, Request, SeedPreset
+from emoray.compose.sampler import Composer
+from emoray.compose.seed_player import SeedPlayer, context, sample_pitch
+from emoray.config import MOST_NOTES, Request, SeedGuidance, SeedPreset
 from emoray.dataset.clusters import fit_clusters
 from emoray.model.checkpoint import Checkpoint
 from emoray.model.network import Prediction, SeedNetwork
@@ -139,11 +140,12 @@ class Steady(SeedNetwork):
 
 
 def test_the_window_holds_what_was_predicted_so_that_gamma_does_not_compound():
-    composer = Composer(checkpoint(Steady(128)))
-    row = composer._entering(0, Request(seed=tune(), valence=-1.0))
+    loaded = checkpoint(Steady(128))
+    player = SeedPlayer(loaded.network, loaded.preset, loaded.clusters, SeedGuidance())
+    player.enter([(0, Request(seed=tune(), valence=-1.0))])
     for _ in range(25):
-        composer._advance([row])
-    np.testing.assert_array_equal(row.window[:, 1], np.float32(0.25))
+        player.advance()
+    np.testing.assert_array_equal(player.rows[0].window[:, 1], np.float32(0.25))
 
 
 def test_a_short_seed_is_repeated_until_it_fills_the_window():
