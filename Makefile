@@ -10,17 +10,22 @@ METADATA ?=
 LABELS ?=
 CORPUS ?= corpus
 EMOTION ?= emotion.json
-RUN ?= runs/seed
 PRESET ?= seed
+RUN ?= runs/$(PRESET)
 WORKERS ?= 1
 TRAIN_OPTIONS ?=
+# What `make pretrain` learns from, MAESTRO v3.0.0 unpacked, and for how many minutes.
+MAESTRO ?= maestro-v3.0.0
+MINUTES ?= 300
+PRETRAIN ?= runs/pretrain
+PRETRAINED := emoray/pretrained/expressive
 
 # A cluster with a token takes no caller without it; RAY_ADDRESS names the cluster, if any.
 ifdef RAY_ADDRESS
 export RAY_AUTH_MODE ?= token
 endif
 
-.PHONY: help setup demo test test-fast check format doctor ingest cluster train evaluate bench lock clean
+.PHONY: help setup demo test test-fast check format doctor ingest cluster train pretrain evaluate bench lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -66,6 +71,13 @@ train: $(READY) ## MIDI to CORPUS to EMOTION to RUN, here or on RAY_ADDRESS; wha
 	test -f $(CORPUS)/_SUCCESS.json || $(MAKE) ingest
 	test -f $(EMOTION) || $(MAKE) cluster
 	$(BIN)/emoray train $(CORPUS) --emotion $(EMOTION) --preset $(PRESET) --out $(RUN) --workers $(WORKERS) $(if $(wildcard $(RUN)/run.json),--resume) $(TRAIN_OPTIONS)
+
+pretrain: $(READY) ## MAESTRO=folder [MINUTES=300] to the shipped checkpoint; what is there is kept
+	test -f $(PRETRAIN)/corpus/_SUCCESS.json || $(BIN)/emoray ingest $(MAESTRO) --out $(PRETRAIN)/corpus --metadata $(MAESTRO)/maestro-v3.0.0.csv --only-listed
+	test -f $(PRETRAIN)/emotion.json || $(BIN)/emoray cluster $(PRETRAIN)/corpus --out $(PRETRAIN)/emotion.json $(if $(LABELS),--labels $(LABELS))
+	$(BIN)/emoray train $(PRETRAIN)/corpus --emotion $(PRETRAIN)/emotion.json --preset expressive --out $(PRETRAIN)/run --workers $(WORKERS) --max-minutes $(MINUTES) --half --music maestro $(if $(wildcard $(PRETRAIN)/run/run.json),--resume) $(TRAIN_OPTIONS)
+	mkdir -p $(PRETRAINED)
+	cd $(PRETRAIN)/run && cp weights.safetensors config.json emotion.json metrics.json README.md $(CURDIR)/$(PRETRAINED)
 
 evaluate: $(READY) ## RUN on the test split of CORPUS
 	$(BIN)/emoray evaluate $(RUN) $(CORPUS) --split test --json $(RUN)/evaluation.json

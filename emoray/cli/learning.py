@@ -10,10 +10,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from emoray.cli.shared import Local, RandomSeed, app, say, start_ray, write_bytes
-from emoray.config import SeedPreset
+from emoray.config import ExpressivePreset, SeedPreset
+from emoray.errors import ConfigError
 
-Preset = Literal["seed"]
+Preset = Literal["seed", "expressive"]
 """Those of ``config.PRESETS``."""
+Music = Literal["own", "maestro"]
 Split = Literal["train", "validation", "test", "all"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -77,8 +79,10 @@ def train(
     preset: Annotated[Preset, typer.Option(help="Which network.")] = "seed",
     workers: Annotated[int, typer.Option(min=1, help="Processes that train together.")] = 1,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
-    epoch_windows: Annotated[int | None, typer.Option(min=1, help="Windows in an epoch.")] = None,
+    epoch_windows: Annotated[int | None, typer.Option(min=1, help="Windows in an epoch (seed).")] = None,
     max_minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop before it takes longer.")] = None,
+    half: Annotated[bool, typer.Option("--half", help="Store the weights in half precision.")] = False,
+    music: Annotated[Music, typer.Option(help="Whose licence the model card names.")] = "own",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     random_seed: RandomSeed = 0,
     local: Local = False,
@@ -86,10 +90,10 @@ def train(
     """Train a network on a corpus."""
     from emoray.dataset.clusters import EmotionClusters
     from emoray.dataset.corpus import open_corpus
+    from emoray.model.training import pitch_nats
     from emoray.pipeline.run_folder import RunFolder
 
-    changed = {"epochs": epochs, "epoch_windows": epoch_windows}
-    settings = SeedPreset(**{name: value for name, value in changed.items() if value is not None})
+    settings = _preset(preset, epochs=epochs, epoch_windows=epoch_windows)
     summary = open_corpus(corpus)
     clusters = EmotionClusters.load(emotion)
     asked = {
@@ -98,6 +102,8 @@ def train(
         "corpus": f"{summary.rows} pieces, {summary.notes} notes",
         "random_seed": random_seed,
     }
+    if music != "own":
+        asked["music"] = music
     run = RunFolder.at(out, asked, clusters, resume=resume)
     if run.complete and not _has_more(run, settings, max_minutes):
         say(f"{out}: already complete; train into a new folder to do it again")
@@ -110,12 +116,12 @@ def train(
         corpus,
         run,
         settings,
-        TrainSettings(workers=workers, max_minutes=max_minutes, random_seed=random_seed),
+        TrainSettings(workers=workers, max_minutes=max_minutes, random_seed=random_seed, half=half),
     )
-    best = standing.history[standing.best_epoch - 1]
+    pitch = pitch_nats(standing.history[standing.best_epoch - 1])
     say(
         f"{out}: best of {standing.epoch} epochs is {standing.best_epoch}, validation loss "
-        f"{standing.best_loss:.4f}, pitch {best['validation_pitch_nll']:.3f} nats, {standing.seconds:.0f} s"
+        f"{standing.best_loss:.4f}, pitch {pitch:.3f} nats, {standing.seconds:.0f} s"
     )
 
 
@@ -139,5 +145,19 @@ def evaluate(
     say(likelihood_table(report["likelihood"]))
 
 
-def _has_more(run: Any, settings: SeedPreset, max_minutes: float | None) -> bool:
+def _preset(name: Preset, **changed: int | None) -> SeedPreset | ExpressivePreset:
+    """The preset of that name with the settings that were asked for.
+
+    Raises:
+        ConfigError: a setting is out of range, or of the other preset.
+    """
+    asked = {key: value for key, value in changed.items() if value is not None}
+    if name == "seed":
+        return SeedPreset(**asked)
+    if "epoch_windows" in asked:
+        raise ConfigError("--epoch-windows", "is a setting of --preset seed; leave it out")
+    return ExpressivePreset(**asked)
+
+
+def _has_more(run: Any, settings: SeedPreset | ExpressivePreset, max_minutes: float | None) -> bool:
     return not run.standing(settings).finished(settings, max_minutes * 60 if max_minutes else float("inf"))

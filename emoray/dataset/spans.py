@@ -47,6 +47,21 @@ class Spans:
                 self.told[:, places], self.known[:, places],
             )  # fmt: skip
 
+    def padded(self, places: int) -> Spans:
+        """The same spans with room for so many places (at least their own); what is added weighs nothing."""
+        more = places - self.told.shape[1]
+        if not more:
+            return self
+        room = ((0, 0), (0, more))
+        return Spans(
+            pitch=np.pad(self.pitch, room),
+            step=np.pad(self.step, room),
+            duration=np.pad(self.duration, room, constant_values=1),
+            velocity=np.pad(self.velocity, room),
+            told=np.pad(self.told, (*room, (0, 0))),
+            known=np.pad(self.known, room),
+        )
+
 
 def training_spans(
     pieces: Sequence[Notes], preset: ExpressivePreset, count: int, size: int, key: tuple[int, ...]
@@ -66,6 +81,13 @@ def training_spans(
         chosen = generator.choice(len(pieces), size=size, p=lengths / lengths.sum())
         rows = [_drawn(pieces[index], preset, generator) for index in chosen]
         yield stacked(rows, preset, [withheld(generator, preset.condition_dropout) for _ in rows])
+
+
+def beginnings(pieces: Sequence[Notes], preset: ExpressivePreset) -> list[Notes]:
+    """The first span of as many pieces, evenly spaced, as give about ``preset.validation_notes`` notes."""
+    notes = sum(min(preset.span, len(piece) - 1) for piece in pieces)
+    stride = max(1, -(-notes // preset.validation_notes))
+    return [piece[: preset.span + 1 + preset.lookahead] for piece in pieces[::stride]]
 
 
 def stacked(rows: Sequence[Notes], preset: ExpressivePreset, told: Sequence[NDArray[np.bool_]]) -> Spans:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +30,31 @@ def learning_rate(update: int, updates: int, preset: ExpressivePreset) -> float:
     rising = min(1.0, (update + 1) / preset.warmup)
     falling = min(1.0, (updates - update) / max(1.0, preset.decay * updates))
     return preset.learning_rate * rising * falling
+
+
+def fitted(preset: ExpressivePreset, notes: int, longest: int, workers: int = 1) -> ExpressivePreset:
+    """A preset whose epochs, batches and warm-up suit a corpus; that of a large corpus stays as it is.
+
+    An epoch reads no more spans than the corpus holds, in at least four batches if it can; the warm-up takes
+    a fifth of all updates at most. Batches are shared equally by the workers.
+
+    Args:
+        preset: as it was asked for.
+        notes: of the training pieces of all workers.
+        longest: notes of the longest piece.
+        workers: how many.
+    """
+    spans = min(preset.epoch_spans, -(-notes // min(preset.span, longest - 1)))
+    batch = max(1, min(preset.batch_size, spans // 4) // workers) * workers
+    small = replace(preset, batch_size=batch, epoch_spans=max(1, spans // batch) * batch)
+    updates = preset.epochs * epoch_updates(small, longest)
+    return replace(small, warmup=min(preset.warmup, max(1, updates // 5)))
+
+
+def epoch_updates(preset: ExpressivePreset, longest: int) -> int:
+    """Updates of an epoch if every batch holds a span as long as the longest piece allows."""
+    chunks = -(-min(preset.span, longest - 1) // preset.chunk)
+    return preset.epoch_spans // preset.batch_size * chunks
 
 
 def train_epoch(
@@ -103,7 +130,7 @@ def nats(model: nn.Module, chunk: Spans, state: State, device: torch.device) -> 
     layers = len(state.layers)
     flat = out[4 : 4 + 2 * layers]
     after = State(tuple(zip(flat[::2], flat[1::2], strict=True)), *out[4 + 2 * layers :])
-    network: ExpressiveNetwork = getattr(model, "module", model)
+    network: Any = getattr(model, "module", model)
     targets = (
         network.step_bin(following.step), following.pitch,
         network.duration_bin(following.duration), velocity[:, 1:],

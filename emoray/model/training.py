@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from emoray.config import SeedPreset
+from emoray.config import ExpressivePreset, Preset, SeedPreset
 from emoray.dataset.windows import windows_at
 from emoray.model.loss import losses
 
@@ -78,6 +78,16 @@ def means(sums: dict[str, float]) -> dict[str, float]:
     return {f"validation_{name}": value / count for name, value in sums.items() if name != "windows"}
 
 
+def pitch_nats(metrics: dict[str, float]) -> float:
+    """Validation nats a pitch in the metrics of an epoch, of either preset."""
+    name = "validation_pitch_nll" if "validation_pitch_nll" in metrics else "validation_pitch_nats"
+    return metrics[name]
+
+
+RESERVE = 0.05
+"""Share of the time left that a plan does not count on."""
+
+
 @dataclass(frozen=True)
 class Standing:
     """Where a training run stands between two epochs; it travels with each of its checkpoints."""
@@ -93,9 +103,14 @@ class Standing:
     """Spent training, over all resumptions."""
     history: list[dict[str, float]] = field(default_factory=list)
     """Metrics of each epoch done."""
+    planned: int = 0
+    """Epochs in all that a time limit leaves room for; 0: as many as the preset says."""
 
-    def after(self, metrics: dict[str, float], preset: SeedPreset) -> Standing:
-        """The standing after one more epoch: half the learning rate at half the patience."""
+    def after(self, metrics: dict[str, float], preset: Preset) -> Standing:
+        """The standing after one more epoch: half the learning rate at half the patience.
+
+        The expressive preset does not look at this learning rate; its own follows the epochs planned.
+        """
         better = metrics["validation_loss"] < self.best_loss
         stalled = 0 if better else self.stalled + 1
         slow_down = stalled > 0 and stalled % max(1, preset.patience // 2) == 0
@@ -108,12 +123,28 @@ class Standing:
             stalled=stalled,
             seconds=self.seconds + metrics["seconds"],
             history=[*self.history, metrics],
+            planned=int(metrics.get("planned_epochs", self.planned)),
         )
 
-    def finished(self, preset: SeedPreset, max_seconds: float = math.inf) -> str:
+    def planning(self, preset: Preset, max_seconds: float) -> Standing:
+        """The standing with as many epochs planned as the time is expected to allow.
+
+        Only the expressive preset plans, because its learning rate must have fallen to zero at the end. From
+        the second epoch on, what the epochs have taken so far tells how many fit; a plan is never made
+        longer. It depends on the standing and the limit alone, and is kept with the standing, so that a
+        resumed run goes on with the plan it had.
+        """
+        if not isinstance(preset, ExpressivePreset) or self.epoch < 2 or math.isinf(max_seconds):
+            return self
+        left = max(0.0, max_seconds - self.seconds) * (1 - RESERVE)
+        fit = self.epoch + int(left / (self.seconds / self.epoch))
+        return replace(self, planned=min(self.planned or preset.epochs, fit))
+
+    def finished(self, preset: Preset, max_seconds: float = math.inf) -> str:
         """Why training is over, or an empty string. The time limit leaves room for one more epoch."""
-        if self.epoch >= preset.epochs:
-            return f"all {preset.epochs} epochs are done"
+        planned = self.planned or preset.epochs
+        if self.epoch >= planned:
+            return f"all {planned} epochs are done"
         if self.stalled >= preset.patience:
             return f"no lower validation loss for {preset.patience} epochs"
         if self.epoch and self.seconds * (self.epoch + 1) / self.epoch > max_seconds:

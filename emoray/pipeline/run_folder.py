@@ -17,13 +17,12 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from emoray.config import SeedPreset
+from emoray.config import Preset
 from emoray.dataset.clusters import EmotionClusters
 from emoray.errors import CheckpointError
-from emoray.model.card import model_card
-from emoray.model.checkpoint import CONFIG, save_checkpoint
-from emoray.model.network import SeedNetwork
-from emoray.model.training import Standing
+from emoray.model.card import NOTICES, model_card
+from emoray.model.checkpoint import CONFIG, Network, save_checkpoint
+from emoray.model.training import Standing, pitch_nats
 from emoray.progress import Meter
 
 RUN, METRICS_LINES = "run.json", "metrics.jsonl"
@@ -84,7 +83,7 @@ class RunFolder:
         """Whether the run has ended and its checkpoint is there."""
         return (self.path / CONFIG).is_file()
 
-    def standing(self, preset: SeedPreset) -> Standing:
+    def standing(self, preset: Preset) -> Standing:
         """Where the run stands, by the epochs it has written down."""
         path = self.path / METRICS_LINES
         lines = path.read_text().splitlines() if path.is_file() else []
@@ -103,7 +102,7 @@ class RunFolder:
             for name, value in standing.history[-1].items():
                 board.add_scalar(name, value, standing.epoch)
 
-    def finish(self, network: SeedNetwork, preset: SeedPreset, standing: Standing) -> None:
+    def finish(self, network: Network, preset: Preset, standing: Standing, *, half: bool = False) -> None:
         """Write the checkpoint of the best epoch and the picture of the losses."""
         from emoray.writers.plot import loss_curves
 
@@ -120,7 +119,10 @@ class RunFolder:
             preset=preset,
             clusters=self.clusters,
             metrics=metrics,
-            card=model_card(preset, metrics, origin=self._origin()),
+            card=model_card(
+                preset, metrics, origin=self._origin(), notice=NOTICES.get(self.asked.get("music", ""), "")
+            ),
+            half=half,
         )
 
     def _origin(self) -> str:
@@ -147,15 +149,13 @@ class RunFolder:
             lines = path.read_text().splitlines() if path.is_file() else []
             for line in lines[meter.done :]:
                 epoch = json.loads(line)
-                meter.advance(
-                    1, f"loss {epoch['validation_loss']:.4f}, pitch {epoch['validation_pitch_nll']:.3f} nats"
-                )
+                meter.advance(1, f"loss {epoch['validation_loss']:.4f}, pitch {pitch_nats(epoch):.3f} nats")
             if ended:
                 return
 
 
 def save_state(
-    folder: Path, standing: Standing, network: SeedNetwork, optimizer: torch.optim.Optimizer, best: Weights
+    folder: Path, standing: Standing, network: Network, optimizer: torch.optim.Optimizer, best: Weights
 ) -> None:
     """All that the next epoch needs, in a folder."""
     moments = {
@@ -172,7 +172,7 @@ def save_state(
 
 
 def load_state(
-    folder: Path, network: SeedNetwork, optimizer: torch.optim.Optimizer | None = None, *, best: bool = False
+    folder: Path, network: Network, optimizer: torch.optim.Optimizer | None = None, *, best: bool = False
 ) -> tuple[Standing, Any]:
     """What ``save_state`` wrote, into ``network`` and ``optimizer``.
 

@@ -1,9 +1,13 @@
 """Train: a corpus to a checkpoint, by Ray Train.
 
-Each worker holds its share of the training pieces in memory (20 bytes a note) and cuts windows from it as
-it goes, in an order that depends on (random seed, epoch, rank) alone. Validation is split over the workers
-and summed. A checkpoint after each epoch holds network, optimizer and standing, so a killed run ends where
-an uninterrupted one would have.
+Each worker holds its share of the training pieces in memory (20 bytes a note) and reads from it as
+``seed_worker.py`` or ``expressive_worker.py`` says, in an order that depends on (random seed, epoch, rank)
+alone. Validation is split over the workers and summed. A checkpoint after each epoch holds network, optimizer
+and standing, so a killed run ends where an uninterrupted one would have.
+
+With a time limit, the expressive preset plans how many epochs fit once it has timed two, so that its learning
+rate ends at zero in time. The plan depends on how fast the machine was and is kept with the standing: a run
+that is resumed after its second epoch goes on with it.
 
 A run folder is a checkpoint (see ``model/checkpoint.py``) with ``run.json`` (what was asked),
 ``metrics.jsonl``, ``loss.png``, ``tensorboard/`` and ``state/`` (Ray's) beside it.
@@ -22,24 +26,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
 import ray.train
 import ray.train.torch
 import torch
-from numpy.typing import NDArray
 
-from emoray.config import SeedPreset
+from emoray.config import ExpressivePreset, Preset, SeedPreset
 from emoray.dataset import corpus
-from emoray.dataset.windows import flatten, window_starts
+from emoray.dataset.windows import window_starts
 from emoray.errors import ClusterError, CorpusError
-from emoray.model import training
-from emoray.model.network import SeedNetwork
+from emoray.model.checkpoint import Network, new_network
 from emoray.model.training import Standing
+from emoray.pipeline.expressive_worker import ExpressiveWorker
 from emoray.pipeline.parts import over_parts
-from emoray.pipeline.run_folder import RunFolder, load_state, save_state
+from emoray.pipeline.run_folder import RunFolder, Weights, load_state, save_state
+from emoray.pipeline.seed_worker import SeedWorker
+from emoray.pipeline.workers import Place, over_workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,8 @@ class TrainSettings:
     random_seed: int = 0
     max_failures: int = 3
     """How often a lost worker may restart the group from the last checkpoint."""
+    half: bool = False
+    """Whether the checkpoint's weights are stored in half precision."""
 
     @property
     def max_seconds(self) -> float:
@@ -60,16 +66,19 @@ class TrainSettings:
         return self.max_minutes * 60 if self.max_minutes else math.inf
 
 
-def train(folder: Path, run: RunFolder, preset: SeedPreset, settings: TrainSettings) -> Standing:
+def train(folder: Path, run: RunFolder, preset: Preset, settings: TrainSettings) -> Standing:
     """Train ``preset`` on a corpus until it is finished; the state is in the run folder.
 
     Raises:
-        CorpusError: no windows to train on or to validate with.
+        CorpusError: nothing to train on or to validate with.
         ClusterError: the cluster is too small.
         CheckpointError: the run folder cannot be written.
     """
     cpus = check_cluster(settings)
-    check_windows(folder, preset, settings)
+    if isinstance(preset, SeedPreset):
+        check_windows(folder, preset, settings)
+    else:
+        check_notes(folder, settings)
     run.start()
     pieces = load_pieces(folder)
     scaling = ray.train.ScalingConfig(
@@ -79,10 +88,16 @@ def train(folder: Path, run: RunFolder, preset: SeedPreset, settings: TrainSetti
     )
     trainer = ray.train.torch.TorchTrainer(
         train_worker,
-        train_loop_config={"run": run, "preset": preset, "settings": settings, "cpus": cpus},
+        train_loop_config={
+            "run": run,
+            "preset": preset,
+            "cpus": cpus,
+            "random_seed": settings.random_seed,
+            "max_seconds": settings.max_seconds,
+        },
         scaling_config=scaling,
         datasets=pieces,
-        dataset_config=ray.train.DataConfig(datasets_to_split=["train"]),
+        dataset_config=ray.train.DataConfig(datasets_to_split=_split_by_ray(preset)),
         run_config=ray.train.RunConfig(
             name=run.state.name,
             storage_path=str(run.state.parent),
@@ -100,8 +115,8 @@ def train(folder: Path, run: RunFolder, preset: SeedPreset, settings: TrainSetti
         raise
     assert result.checkpoint is not None, "every epoch reports a checkpoint"
     with result.checkpoint.as_directory() as state:
-        standing, network = load_state(Path(state), SeedNetwork(preset.hidden), best=True)
-    run.finish(network, preset, standing)
+        standing, network = load_state(Path(state), new_network(preset), best=True)
+    run.finish(network, preset, standing, half=settings.half)
     return standing
 
 
@@ -149,6 +164,31 @@ def check_windows(folder: Path, preset: SeedPreset, settings: TrainSettings) -> 
             raise CorpusError(folder, f"{reason}; ingest more files or check the metadata's splits")
 
 
+def check_notes(folder: Path, settings: TrainSettings) -> None:
+    """Refuse a corpus that leaves a worker without a note to predict.
+
+    Raises:
+        CorpusError: it is not a corpus, or too small.
+    """
+    corpus.open_corpus(folder)
+    least = {"train": settings.workers, "validation": 1}
+    for split, need in least.items():
+        found = int((corpus.piece_lengths(folder, split) > 1).sum())
+        if found < need:
+            reason = f"has {found} {split} pieces of two notes or more, {need} are needed"
+            raise CorpusError(
+                folder, f"{reason}; ingest more files, check the metadata's splits or lower --workers"
+            )
+
+
+def _split_by_ray(preset: Preset) -> list[str]:
+    """Splits that Ray shares out, in shares that depend on which block came first and leave pieces over.
+
+    An expressive worker is sent all pieces instead and keeps its own, the same ones each time.
+    """
+    return [] if isinstance(preset, ExpressivePreset) else ["train"]
+
+
 def load_pieces(folder: Path) -> dict[str, ray.data.Dataset]:
     """The training and validation pieces of a corpus, loaded: lazy data would wait for the workers' CPUs."""
     return {
@@ -164,56 +204,31 @@ def of_split(table: pa.Table, split: str) -> pa.Table:
     return table.filter(pa.array(good, pa.bool_()))
 
 
-@dataclass(frozen=True)
-class _Windows:
-    """What a worker cuts windows from."""
-
-    table: NDArray[np.float32]
-    """[N, 3] in model units."""
-    starts: NDArray[np.int64]
-
-
 def train_worker(config: dict[str, Any]) -> None:
     """The loop of one worker."""
-    preset, settings, run = config["preset"], config["settings"], config["run"]
-    context = ray.train.get_context()
-    rank, world = context.get_world_rank(), context.get_world_size()
+    preset, run, max_seconds = config["preset"], config["run"], config["max_seconds"]
+    place = Place.here(config["random_seed"])
     torch.set_num_threads(config["cpus"])
-    torch.manual_seed(settings.random_seed)
-    train_windows, validation = _windows("train", preset.window), _windows("validation", preset.window)
-    network = SeedNetwork(preset.hidden)
-    optimizer = torch.optim.Adam(network.parameters(), preset.learning_rate)
+    torch.manual_seed(place.random_seed)
+    worker = SeedWorker(preset, place) if isinstance(preset, SeedPreset) else ExpressiveWorker(preset, place)
+    network, optimizer = worker.network, worker.optimizer
     standing = Standing(learning_rate=preset.learning_rate)
-    best = {name: value.clone() for name, value in network.state_dict().items()}
+    best = _weights(network)
+    model = ray.train.torch.prepare_model(network)  # first, so that the optimizer's state follows the weights
     if saved := ray.train.get_checkpoint():
         with saved.as_directory() as state:
             standing, best = load_state(Path(state), network, optimizer)
-    model = ray.train.torch.prepare_model(network)
-    batch = max(1, preset.batch_size // world)
-    count = int(_over_workers([min(len(train_windows.starts), preset.epoch_windows // world)], "min")[0])
-    assert count >= batch, f"a worker's share has {count} windows, fewer than a batch of {batch}"
-    while not standing.finished(preset, settings.max_seconds):
+    while not standing.finished(preset, max_seconds):
         began = time.monotonic()
-        for group in optimizer.param_groups:
-            group["lr"] = standing.learning_rate
-        starts = training.epoch_starts(
-            train_windows.starts, count // batch * batch,
-            random_seed=settings.random_seed, epoch=standing.epoch, rank=rank,
-        )  # fmt: skip
-        batches = training.batches(train_windows.table, starts, preset.window, batch)
-        loss = training.train_epoch(model, optimizer, batches, preset)
-        metrics = _validated(network, validation, preset, rank, world)
-        seconds, mean_loss = _over_workers([time.monotonic() - began, loss], "max")
-        metrics |= {
-            "epoch": standing.epoch + 1, "train_loss": mean_loss, "learning_rate": standing.learning_rate,
-            "windows": float(count // batch * batch * world), "seconds": seconds,
-        }  # fmt: skip
-        standing = standing.after(metrics, preset)
+        trained = worker.train(model, standing)
+        metrics = worker.validate() | {"epoch": standing.epoch + 1} | trained
+        metrics["seconds"] = over_workers([time.monotonic() - began], "max")[0]
+        standing = standing.after(metrics, preset).planning(preset, max_seconds)
         if standing.stalled == 0:
-            best = {name: value.clone() for name, value in network.state_dict().items()}
+            best = _weights(network)
         with tempfile.TemporaryDirectory() as state:
             checkpoint = None
-            if rank == 0:
+            if place.rank == 0:
                 save_state(Path(state), standing, network, optimizer, best)
                 checkpoint = ray.train.Checkpoint.from_directory(state)
                 run.write_metrics(standing)
@@ -222,33 +237,5 @@ def train_worker(config: dict[str, Any]) -> None:
             )
 
 
-def _windows(split: str, window: int) -> _Windows:
-    """This worker's share of a split; sorted, because blocks arrive in any order."""
-    pieces: list[tuple[str, Any]] = []
-    for table in ray.train.get_dataset_shard(split).iter_batches(batch_size=None, batch_format="pyarrow"):
-        pieces += [(record["path"], notes) for record, notes in corpus.pieces_of(table, split)]
-    pieces.sort(key=lambda piece: piece[0])
-    flat, lengths = flatten([notes for _, notes in pieces])
-    return _Windows(flat, window_starts(lengths, window))
-
-
-def _validated(
-    network: SeedNetwork, windows: _Windows, preset: SeedPreset, rank: int, world: int
-) -> dict[str, float]:
-    """Validation means over evenly spaced windows, each worker doing its share."""
-    stride = max(1, -(-len(windows.starts) // preset.validation_windows))
-    share = windows.starts[::stride][rank::world]
-    batches = training.batches(windows.table, share, preset.window, 1024)
-    sums = training.validation_sums(network, batches, preset)
-    added = _over_workers(list(sums.values()), "sum")
-    return training.means(dict(zip(sums, added, strict=True)))
-
-
-def _over_workers(values: list[float], how: str) -> list[float]:
-    """Values reduced over all workers, the same on each: ``sum``, ``min`` or ``max``."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return values
-    reduced = torch.tensor(values, dtype=torch.float64, device=ray.train.torch.get_device())
-    operation = getattr(torch.distributed.ReduceOp, how.upper())
-    torch.distributed.all_reduce(reduced, op=operation)
-    return reduced.tolist()
+def _weights(network: Network) -> Weights:
+    return {name: value.clone() for name, value in network.state_dict().items()}

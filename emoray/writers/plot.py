@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from emoray.notes import Notes, end
 
-BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#666666"
+BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 DPI = 120
 
 
@@ -53,20 +53,27 @@ def piano_roll(notes: Notes, *, seed_notes: int = 0, title: str = "") -> bytes:
 
 
 def loss_curves(epochs: Sequence[Mapping[str, float]]) -> bytes:
-    """Training and validation loss, and pitch nats, by epoch; a key that an epoch lacks is a gap."""
+    """Training and validation loss, and nats of each part, by epoch; a key that an epoch lacks is a gap."""
     figure, left, right = _two_axes(10.0, 4.0)
     number = [epoch.get("epoch", index + 1) for index, epoch in enumerate(epochs)]
     curves = (
         (left, "train_loss", "training", GREY),
         (left, "validation_loss", "validation", BLUE),
         (right, "validation_pitch_nll", "validation", VERMILION),
+        (right, "validation_pitch_nats", "pitch", VERMILION),
+        (right, "validation_step_nats", "step", BLUE),
+        (right, "validation_duration_nats", "duration", GREY),
+        (right, "validation_velocity_nats", "velocity", GREEN),
     )
     for axes, key, name, colour in curves:
+        if axes is right and not any(key in epoch for epoch in epochs):
+            continue  # a preset draws only the parts it has
         axes.plot(number, [epoch.get(key, np.nan) for epoch in epochs], "o-", ms=3, color=colour, label=name)
-    for axes, label in ((left, "loss"), (right, "pitch, nats a note")):
+    for axes, label in ((left, "loss"), (right, "nats a note")):
         axes.set_xlabel("epoch")
         axes.set_title(label, loc="left")
-        axes.legend(frameon=False)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False)
     return _png(figure)
 
 
