@@ -22,7 +22,7 @@ from emoray.notes import SHORTEST
 GRID = 0.01
 """Seconds: the narrowest bin, and the common grid of the evaluation."""
 LONGEST_STEP, LONGEST_DURATION = 8.0, 20.0
-"""Seconds: where the last bin begins."""
+"""Seconds: the last bin begins at the first edge from here on."""
 VELOCITY_WIDTH = 4
 VELOCITY_BINS = 128 // VELOCITY_WIDTH
 
