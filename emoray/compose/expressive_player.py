@@ -39,8 +39,11 @@ from emoray.dataset.windows import encode
 from emoray.model.expressive import Context, Decided, ExpressiveNetwork, Heard
 from emoray.notes import N_PITCHES, Notes
 
-WEIGHT = {"attributes": 1.0, "cfg": 1.6}
-"""Of the told logits at strength 1."""
+WEIGHT = {"attributes": (1.0, 1.0), "cfg": (1.7, 1.1)}
+"""Of the told pitch logits, and of the other told heads, at strength 1."""
+CALMING = 0.06
+"""How far the temperature of times and velocities falls below 1 in led rows at strength 1: what is led
+somewhere unusual is less sure of its rhythm."""
 TOP_P = 0.98
 """Of every head, unless a request says otherwise."""
 SHORTEST_BIN = 3
@@ -49,7 +52,7 @@ LONGEST_SILENCE = 2.0
 """Seconds between the last sound and the next note, at most, as predicted."""
 LONGEST_WAIT = 4.0
 """Seconds between two notes, at most, as predicted."""
-SPREAD = {"attributes": 0.0, "cfg": 0.1, "seed-logit": 0.35, "logodds": 0.35}
+SPREAD = {"attributes": 0.0, "cfg": 0.0, "seed-logit": 0.35, "logodds": 0.35}
 """Of the tempo between calm and excited, natural logarithm each way (see ``tempo_factor``); led rows get
 theirs from the density they are told. ln 2 / 2 is EMOPIA's ratio of densities (Hung et al. 2021)."""
 RAMP = 12
@@ -134,7 +137,9 @@ class ExpressivePlayer:
         emotions = np.array([row.request.emotion_at(row.clock) for row in rows])
         led = np.array([index for index, row in enumerate(rows) if row.is_led], np.int64)
         lead = _Lead(
-            led, np.array([WEIGHT[rows[index].mode] * rows[index].request.strength for index in led])
+            led,
+            np.array([WEIGHT[rows[index].mode] for index in led]).reshape(-1, 2),
+            np.array([rows[index].request.strength for index in led]),
         )
         told = self._told(led, emotions)
         context = self._listen(led, told)
@@ -143,7 +148,7 @@ class ExpressivePlayer:
 
         step = self._step(lead.mixed(self.network.step_logits(context, added)), context, ends, drawn)
         pitch = self._pitch(
-            lead.mixed(self.network.pitch_logits(context, added, lead.both(step, self.device))),
+            lead.mixed_pitches(self.network.pitch_logits(context, added, lead.both(step, self.device))),
             step, emotions, ends, drawn[:, 2],
         )  # fmt: skip
         decided = lead.both(step, self.device), lead.both(pitch, self.device)
@@ -307,21 +312,49 @@ class _Lead:
 
     led: NDArray[np.int64]
     """[L] their places among the rows."""
-    weight: Floats
+    weights: Floats
+    """[L, 2] of pitches and of the rest, at strength 1."""
+    strength: Floats
     """[L]."""
 
     def mixed(self, logits: Tensor) -> Floats:
-        """[G, 1, K] logits to [B, K]: led rows go from untold towards, and past, told."""
+        """[G, 1, K] logits to [B, K]: led rows go from untold towards, and past, told, and calm down."""
+        untold, told = self._parted(logits)
+        weight = self.weights[:, 1] * self.strength
+        calmed = 1 - CALMING * np.minimum(self.strength, 1)
+        untold[self.led] += weight[:, None] * (told - untold[self.led])
+        untold[self.led] /= calmed[:, None]
+        return untold
+
+    def mixed_pitches(self, logits: Tensor) -> Floats:
+        """[G, 1, 128] logits to [B, 128]: what is told counts by pitch class.
+
+        Each class gains what it gains from untold to told; in which octave it is played is left to the
+        untold network, which spreads wider.
+        """
+        untold, told = self._parted(logits)
+        gained = by_class(told) - by_class(untold[self.led])
+        weight = self.weights[:, 0] * self.strength
+        untold[self.led] += weight[:, None] * gained[:, np.arange(N_PITCHES) % 12]
+        return untold
+
+    def _parted(self, logits: Tensor) -> tuple[Floats, Floats]:
+        """[G, 1, K] logits to those of untold rows [B, K] and of told ones [L, K]."""
         found = logits[:, 0].cpu().numpy().astype(np.float64)
         rows = len(found) - len(self.led)
-        untold = found[:rows].copy()
-        untold[self.led] += self.weight[:, None] * (found[rows:] - untold[self.led])
-        return untold
+        return found[:rows].copy(), found[rows:]
 
     def both(self, decided: NDArray[np.generic], device: torch.device) -> Tensor:
         """[B] decisions to [G, 1]: a led row's second run is told the same."""
         twice = torch.from_numpy(np.concatenate([decided, decided[self.led]])).to(device)[:, None]
         return twice.float() if twice.is_floating_point() else twice
+
+
+def by_class(logits: Floats) -> Floats:
+    """[L, 128] logits to the logarithm of each pitch class's chance, [L, 12]."""
+    chances = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+    classes = np.stack([chances[:, first::12].sum(axis=1) for first in range(12)], axis=1)
+    return np.log(classes / chances.sum(axis=1, keepdims=True) + 1e-12)
 
 
 def _last_pitches(seed: Notes) -> NDArray[np.int64]:

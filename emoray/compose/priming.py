@@ -34,9 +34,7 @@ def heard_notes(seed: Notes) -> NDArray[np.float64]:
 
 
 @torch.inference_mode()
-def primed(
-    network: ExpressiveNetwork, seeds: Sequence[Notes], told: Sequence[NDArray[np.float32]]
-) -> State:
+def primed(network: ExpressiveNetwork, seeds: Sequence[Notes], told: Sequence[NDArray[np.float32]]) -> State:
     """The state [B] after all but the last note of each seed.
 
     Args:

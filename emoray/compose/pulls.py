@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from emoray.compose.guidance import candidate_features
 from emoray.dataset.clusters import EmotionClusters
-from emoray.dataset.keys import TEMPLATES, agreements
+from emoray.dataset.keys import TEMPLATES, agreements, pitch_classes
 
 Floats = NDArray[np.float64]
 
@@ -67,6 +67,18 @@ def label_direction(recent: NDArray[np.int64], valence: Floats, weights: dict[st
     pitch = np.arange(128)
     register = weights["register"] * pitch / np.maximum(there.sum(axis=1) + 1, 1)[:, None]
     return np.sign(valence)[:, None] * (score[:, pitch % 12] + register)
+
+
+def label_features(pitch: NDArray[np.int64]) -> dict[str, float]:
+    """What ``label_direction`` weighs, of some pitches [n] themselves."""
+    profile = pitch_classes(pitch)
+    by_key = agreements(profile)
+    return {
+        "majorness": float(by_key[:12].max() - by_key[12:].max()),
+        "clearness": float(by_key.max()),
+        "outside": float(profile[~SCALES[by_key.argmax()]].sum()),
+        "register": float(pitch.mean()),
+    }
 
 
 def pulled(logits: Floats, direction: Floats, budget: Floats) -> Floats:
