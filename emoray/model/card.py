@@ -68,7 +68,8 @@ def _expressive(preset: ExpressivePreset) -> tuple[str, str, str]:
         f"""# emoray checkpoint, preset expressive
 
 An LSTM of {preset.layers} layers of {preset.hidden} that predicts the next note (step, pitch, duration,
-velocity; a distribution each) of piano music from all notes before it. It can be told {", ".join(GROUPS)}
+velocity; a distribution each) of piano music from all notes before it. It can be told
+{", ".join(GROUPS)}
 of the {preset.lookahead} notes to come, or any of these, or none: that is how an emotion leads it. Durations
 are those that sound under the pedal.""",
         """`*_nats` are nats a note over the preset's own bins, each part given the parts before it, on the

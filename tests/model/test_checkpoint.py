@@ -4,15 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from emoray.config import SeedPreset
+from emoray.config import ExpressivePreset, SeedPreset
 from emoray.dataset.clusters import fit_clusters
+from emoray.dataset.spans import stacked
 from emoray.errors import CheckpointError
 from emoray.model.card import model_card
-from emoray.model.checkpoint import load_checkpoint, save_checkpoint
+from emoray.model.checkpoint import PRETRAINED_DEFAULT, load_checkpoint, save_checkpoint
+from emoray.model.expressive import ExpressiveNetwork
+from emoray.model.expressive_training import PARTS, validation_sums
 from emoray.model.network import SeedNetwork
+from emoray.notes import as_notes
 
 CLUSTERS = fit_clusters(np.random.default_rng(0).lognormal(0, 1, (50, 9)).astype(np.float32), window=6)
 PRESET = SeedPreset(window=5, hidden=8)
+EXPRESSIVE = ExpressivePreset(embedding=16, hidden=16, head=16)
 
 
 @pytest.fixture
@@ -24,6 +29,91 @@ def saved(tmp_path):
         tmp_path / "run", network=network, preset=PRESET, clusters=CLUSTERS, metrics={"epochs": 3}, card=card
     )
     return tmp_path / "run", network
+
+
+@pytest.fixture(params=[False, True], ids=["single", "half"])
+def expressive(request, tmp_path):
+    """A folder with an expressive checkpoint, and its network: in single precision and in half."""
+    torch.manual_seed(0)
+    network = ExpressiveNetwork(EXPRESSIVE)
+    save_checkpoint(
+        tmp_path / "run", network=network, preset=EXPRESSIVE, clusters=CLUSTERS, metrics={}, card="",
+        half=request.param,
+    )  # fmt: skip
+    return tmp_path / "run", network, request.param
+
+
+def test_an_expressive_checkpoint_comes_back_in_single_precision(expressive):
+    folder, network, half = expressive
+    loaded = load_checkpoint(folder)
+    assert (loaded.preset, loaded.preset_name, loaded.sounding) == (EXPRESSIVE, "expressive", True)
+    assert loaded.guidance == "cfg"
+    assert loaded.attributes == ("profile", "density", "duration", "register", "velocity")
+    assert {tensor.dtype for tensor in loaded.network.state_dict().values()} == {torch.float32}
+    for name, tensor in network.state_dict().items():
+        expected = tensor.half().float() if half else tensor
+        assert torch.equal(loaded.network.state_dict()[name], expected)
+
+
+def test_half_precision_is_half_the_size_and_as_good_to_a_hundredth_of_a_nat(tmp_path):
+    torch.manual_seed(0)
+    network = ExpressiveNetwork(EXPRESSIVE).eval()
+    sizes, nats = [], []
+    notes = as_notes(np.arange(40) * 0.2, [0.2] * 40, 60 + np.arange(40) % 12, [80] * 40)
+    spans = stacked([notes], EXPRESSIVE, [np.full(5, True)])
+    for half in (False, True):
+        folder = tmp_path / str(half)
+        save_checkpoint(
+            folder, network=network, preset=EXPRESSIVE, clusters=CLUSTERS, metrics={}, card="", half=half
+        )
+        sizes.append((folder / "weights.safetensors").stat().st_size)
+        sums = validation_sums(load_checkpoint(folder).network, [spans], EXPRESSIVE)
+        nats.append(sum(sums[part] for part in PARTS) / sums["notes"])
+    assert sizes[1] < 0.55 * sizes[0]
+    assert nats[1] == pytest.approx(nats[0], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"attributes": ["profile", "density"]},
+            "was trained with other attributes .*run `emoray train` again",
+        ),
+        ({"bins": {"step": 48, "duration": 48, "velocity": 32}}, "was trained with other bins .*'step': 48"),
+        ({"preset": "seed"}, r"holds unknown keys \['attributes', 'bins'\]"),
+        ({"settings": {"window": 25}}, "unknown setting window"),
+        ({"settings": {"hidden": 8}}, "is damaged"),
+        ({"version": 2}, "has version 2, this emoray reads 1"),
+    ],
+)
+def test_an_expressive_checkpoint_that_means_something_else_is_refused(expressive, changes, message):
+    folder = expressive[0]
+    rewritten(folder, **changes)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(folder)
+
+
+def test_an_expressive_checkpoint_must_say_what_it_was_told(expressive):
+    folder = expressive[0]
+    config = json.loads((folder / "config.json").read_text())
+    del config["attributes"]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"has a broken config.json \('attributes'\)"):
+        load_checkpoint(folder)
+
+
+def test_the_seed_checkpoint_that_ships_is_written_again_byte_for_byte(tmp_path):
+    folder = PRETRAINED_DEFAULT.with_name("seed")
+    loaded = load_checkpoint(folder)
+    assert (loaded.preset_name, loaded.sounding, loaded.attributes) == ("seed", False, ())
+    assert loaded.guidance == "seed-tempered"
+    save_checkpoint(
+        tmp_path, network=loaded.network, preset=loaded.preset, clusters=loaded.clusters,
+        metrics=loaded.metrics, card=(folder / "README.md").read_text(),
+    )  # fmt: skip
+    for path in folder.iterdir():
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_load_gives_back_what_was_saved(saved):

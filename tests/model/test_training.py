@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from emoray.config import SeedPreset
+from emoray.config import ExpressivePreset, SeedPreset
 from emoray.dataset.windows import flatten, window_starts
 from emoray.model import training
 from emoray.model.network import SeedNetwork
@@ -86,3 +86,46 @@ def test_training_stops_before_the_epoch_that_would_break_the_time_limit():
     assert two_epochs_of_ten_seconds.finished(SeedPreset(), max_seconds=31) == ""
     assert two_epochs_of_ten_seconds.finished(SeedPreset(epochs=2)) == "all 2 epochs are done"
     assert Standing().finished(SeedPreset(), max_seconds=0.001) == "", "one epoch is always trained"
+
+
+def timed(seconds, epochs=60, limit=1000.0):
+    """The standing after epochs that took so many seconds each, and the preset."""
+    preset = ExpressivePreset(epochs=epochs)
+    standing = Standing()
+    for epoch in seconds:
+        standing = standing.after({"validation_loss": 1.0, "seconds": epoch}, preset).planning(preset, limit)
+    return standing, preset
+
+
+def test_epochs_are_planned_from_what_the_first_two_took():
+    """Two epochs of 10 s leave 980 s; 95 % of that is 93 epochs, or 48 if they take 20 s at first."""
+    assert timed([10.0])[0].planned == 0
+    assert timed([10.0, 10.0], epochs=200)[0].planned == 2 + 93
+    assert timed([30.0, 10.0], epochs=200)[0].planned == 2 + 45
+    assert timed([10.0, 10.0], epochs=60)[0].planned == 60
+    assert timed([10.0, 10.0], epochs=200, limit=float("inf"))[0].planned == 0
+
+
+def test_a_plan_is_cut_when_epochs_get_slower_and_never_made_longer():
+    assert timed([10.0, 10.0, 10.0, 10.0], epochs=200)[0].planned == 95
+    assert timed([10.0, 10.0, 2.0, 2.0], epochs=200)[0].planned == 95
+    assert timed([10.0, 10.0, 100.0], epochs=200)[0].planned == 3 + 20  # 95 % of 880 s at 40 s
+
+
+def test_a_planned_run_ends_with_its_plan_and_a_resumed_one_keeps_it():
+    standing, preset = timed([10.0, 10.0], limit=30.2)
+    assert standing.finished(preset) == "all 2 epochs are done"
+    standing, preset = timed([10.0] * 3, limit=34.5)
+    assert standing.planned == 3
+    assert standing.finished(preset) == "all 3 epochs are done"
+    again = Standing().after({"validation_loss": 1.0, "seconds": 1.0, "planned_epochs": 7}, preset)
+    assert again.planned == 7
+
+
+def test_the_seed_preset_plans_nothing():
+    assert epochs(3.0, 2.0, 1.0).planning(SeedPreset(), 60.0).planned == 0
+
+
+def test_nats_of_a_pitch_are_found_in_either_presets_metrics():
+    assert training.pitch_nats({"validation_pitch_nll": 3.0}) == 3.0
+    assert training.pitch_nats({"validation_pitch_nats": 2.0}) == 2.0
