@@ -36,6 +36,8 @@ class ExpressiveWorker:
         [longest] = over_workers([max(len(piece) for piece in self.pieces)], "max")
         self.preset = training.fitted(preset, int(notes), int(longest), place.world)
         self.updates = training.epoch_updates(self.preset, int(longest))
+        self.skipped = 0
+        """Updates of this epoch that batches of short spans did without: the learning rate counts them."""
         self.validation = beginnings(_usable("validation"), preset)[place.rank :: place.world]
         self.network = ExpressiveNetwork(preset)
         self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
@@ -46,11 +48,11 @@ class ExpressiveWorker:
         """One epoch of updates; its figures."""
         key = (self.place.random_seed, standing.epoch, self.place.rank)
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
-        planned = standing.planned or self.preset.epochs
+        planned, self.skipped = standing.planned or self.preset.epochs, 0
 
         def rate(update: int) -> float:
-            done = standing.epoch * self.updates
-            return training.learning_rate(done + update, planned * self.updates, self.preset)
+            done = standing.epoch * self.updates + self.skipped + update
+            return training.learning_rate(done, planned * self.updates, self.preset)
 
         means = training.train_epoch(
             model, self.network, self.optimizer, self._batches(key), self.preset, rate
@@ -58,7 +60,7 @@ class ExpressiveWorker:
         loss = sum(means[part] for part in training.PARTS)
         return {
             "train_loss": over_workers([loss], "sum")[0] / self.place.world,
-            "learning_rate": rate(int(means["updates"]) - 1),
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
             "planned_epochs": planned,
         }
 
@@ -82,9 +84,11 @@ class ExpressiveWorker:
     def _batches(self, key: tuple[int, ...]) -> Iterator[Spans]:
         """This worker's spans of an epoch, each batch as long as the other workers'."""
         count = self.preset.epoch_spans // self.place.world
+        most = self.updates // (count // self._size)
         for spans in training_spans(self.pieces, self.preset, count, self._size, key):
-            [longest] = over_workers([spans.known.shape[1]], "max")
-            yield spans.padded(int(longest))
+            [places] = over_workers([spans.known.shape[1]], "max")
+            yield spans.padded(int(places))
+            self.skipped += most - int(places) // self.preset.chunk
 
     @property
     def _size(self) -> int:
