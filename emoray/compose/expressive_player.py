@@ -41,7 +41,10 @@ from emoray.notes import N_PITCHES, Notes
 
 WEIGHT = {"attributes": (1.0, 1.0), "cfg": (1.7, 1.1)}
 """Of the told pitch logits, and of the other told heads, at strength 1."""
-CALMING = 0.06
+BOW = 1.4
+"""Power of the strength that weighs the told logits: the effect grows fastest at first, and half a strength
+should be half of what is heard."""
+CALMING = 0.08
 """How far the temperature of times and velocities falls below 1 in led rows at strength 1: what is led
 somewhere unusual is less sure of its rhythm."""
 TOP_P = 0.98
@@ -320,7 +323,7 @@ class _Lead:
     def mixed(self, logits: Tensor) -> Floats:
         """[G, 1, K] logits to [B, K]: led rows go from untold towards, and past, told, and calm down."""
         untold, told = self._parted(logits)
-        weight = self.weights[:, 1] * self.strength
+        weight = self.weights[:, 1] * self.strength**BOW
         calmed = 1 - CALMING * np.minimum(self.strength, 1)
         untold[self.led] += weight[:, None] * (told - untold[self.led])
         untold[self.led] /= calmed[:, None]
@@ -334,7 +337,7 @@ class _Lead:
         """
         untold, told = self._parted(logits)
         gained = by_class(told) - by_class(untold[self.led])
-        weight = self.weights[:, 0] * self.strength
+        weight = self.weights[:, 0] * self.strength**BOW
         untold[self.led] += weight[:, None] * gained[:, np.arange(N_PITCHES) % 12]
         return untold
 

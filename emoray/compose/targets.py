@@ -5,8 +5,9 @@ Conventions
 Attributes are those of ``dataset/attributes.py``, in network units. The seed's own attributes are the
 starting point. Valence decides the mode: a happy piece goes to its own major key or, from minor, to the
 relative major; a sad one to its own minor key or, from major, to the parallel minor. The profile it aims at
-is what pianists play in that key, not the key's template: templates make a drone. Happy music keeps more
-strictly to its scale (people call chromatic phrases sad), and more evenly, which keeps it various.
+is what pianists play in that key, not the key's template (templates make a drone), leaning the way that
+labelled phrases of that valence lean: happy ones keep to their scale, sad ones have more leading tones and
+tritones.
 
 Arousal decides density and articulation, and there the aim is a place, not a distance: a slow seed that is
 asked to be calm has nowhere to go. Register and velocity move by a distance from the seed's own.
@@ -32,15 +33,13 @@ FURTHEST = 2.5
 """Standard deviations from the mean that no target goes beyond."""
 PLACES = ("density", "duration")
 """Attributes that arousal moves to a place."""
-SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10, 11))
-"""Major; minor, natural and harmonic: semitones above the tonic."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmotionMap:
     """What an emotion does, in standard deviations of MAESTRO's training pieces.
 
-    The first four are fitted (``benchmarks/fit_emotion_map.py``); the rest was chosen on MAESTRO's validation
+    The first five are fitted (``benchmarks/fit_emotion_map.py``); the rest was chosen on MAESTRO's validation
     split, for a difference that is heard at little cost in likelihood and variety.
     """
 
@@ -52,15 +51,18 @@ class EmotionMap:
     """Share of each pitch class in major and in minor, tonic first."""
     weights: dict[str, float]
     """Of the key-relative features in guidance ``logodds``."""
-    evenness: tuple[float, float] = (0.8, 1.0)
-    """Powers of the profiles: under 1 is more even than pianists are on average."""
-    chromatic: tuple[float, float] = (0.2, 1.0)
-    """What is left of the share outside the scale."""
-    excited: float = 1.4
+    leaning: tuple[tuple[float, ...], tuple[float, ...]]
+    """How much more often happy phrases in major, and sad ones in minor, play each pitch class than phrases
+    of the other valence in the same mode; tonic first."""
+    lean: tuple[float, float] = (0.8, 1.3)
+    """Powers of the leanings, in major and in minor."""
+    evenness: tuple[float, float] = (0.75, 0.65)
+    """Powers of the profiles: under 1 is more even than pianists are on average, and keeps music various."""
+    excited: float = 1.8
     """Times the change by arousal is where excited music goes."""
-    calm: float = 0.65
+    calm: float = 0.7
     """Times the change by arousal is where calm music goes; slow music is harder to foretell."""
-    reach: float = 0.85
+    reach: float = 1.0
     """How much of the way there an arousal of 1 or -1 goes."""
 
 
@@ -68,7 +70,8 @@ class EmotionMap:
 def fitted_map() -> EmotionMap:
     """The map that ships with emoray, fitted to people's labels."""
     fields = json.loads(FITTED.read_text())
-    fields["profiles"] = tuple(tuple(profile) for profile in fields["profiles"])
+    for name in ("profiles", "leaning"):
+        fields[name] = tuple(tuple(mode) for mode in fields[name])
     return EmotionMap(**{name: value for name, value in fields.items() if name != "provenance"})
 
 
@@ -86,8 +89,7 @@ def key_profile(key: int, emotion_map: EmotionMap) -> NDArray[np.float64]:
     """[12] share of each pitch class that a piece in a key should have."""
     mode = key // 12
     shares = np.array(emotion_map.profiles[mode]) ** emotion_map.evenness[mode]
-    inside = np.isin(np.arange(12), SCALES[mode])
-    shares = np.where(inside, shares, shares * emotion_map.chromatic[mode])
+    shares = shares * np.array(emotion_map.leaning[mode]) ** emotion_map.lean[mode]
     profile: NDArray[np.float64] = np.roll(shares / shares.sum(), key % 12)
     return profile
 
