@@ -2,105 +2,183 @@
 
 Conventions
 -----------
-Every note that has a whole window before it in its own piece is one prediction; all models are asked for
-the same notes. Sums and counts travel, so that shards of a corpus add up. Counting rows: ``uniform``
-(128 pitches), ``unigram`` (frequencies of the training split, one added to each), ``unigram_recent`` (half
-unigram, half histogram of the window). Times: the mean squared error, in seconds squared, of the network
-and of the training mean.
+Every note with at least 25 before it in its own piece is one prediction; all models are asked for the same
+notes. Sums and counts travel, so that shards of a corpus add up. Times are on one grid for every model (see
+``evaluate/grid.py``); the squared-error heads of the seed preset get the normal density whose variance is
+their squared error on the validation split. ``total_nll`` is pitch + step + duration; velocity stands apart.
 
-Letters: **W** windows, **T** notes of context.
+Durations are key-down for the seed preset and sounding for the expressive one: each is compared with counting
+on its own (``unigram.duration_nll``, ``unigram.sounding_nll``).
+
+Letters: **B** pieces, **N** notes.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from emoray.config import ExpressivePreset
+from emoray.dataset.attributes import GROUPS
+from emoray.dataset.bins import DURATION_EDGES, STEP_EDGES, VELOCITY_WIDTH
+from emoray.dataset.spans import Spans, stacked
 from emoray.dataset.windows import DURATION, PITCH, STEP, encode, window_starts, windows_at
+from emoray.evaluate.counting import RECENT, TrainingCounts, counting_sums
+from emoray.evaluate.grid import added, bins_on_grid, cells_of, normal_on_grid
+from emoray.model.checkpoint import Checkpoint
+from emoray.model.expressive import Decided, ExpressiveNetwork, Heard, State
 from emoray.model.network import SeedNetwork
 from emoray.notes import N_PITCHES, Notes
 
 Sums = dict[str, float]
+Deviations = tuple[float, float]
+"""Standard deviations of the normal densities of step and duration, seconds."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingCounts:
-    """What counting knows of the training split."""
-
-    pitches: NDArray[np.float64]
-    """[128] how often each pitch was played."""
-    mean_step: float
-    mean_duration: float
-
-    @property
-    def unigram(self) -> NDArray[np.float64]:
-        """[128] chances, one added to each count so that none is 0."""
-        return (self.pitches + 1) / (self.pitches + 1).sum()
-
-
-def counted(pieces: Iterable[Notes]) -> NDArray[np.float64]:
-    """[131] pitch counts, then summed steps, summed durations and notes: shards add up."""
-    total = np.zeros(N_PITCHES + 3)
-    for notes in pieces:
-        x = encode(notes).astype(np.float64)
-        total[:N_PITCHES] += np.bincount(notes["pitch"], minlength=N_PITCHES)
-        total[N_PITCHES:] += x[:, STEP].sum(), x[:, DURATION].sum(), len(notes)
-    return total
-
-
-def training_counts(total: NDArray[np.float64]) -> TrainingCounts:
-    """What ``counted`` adds up to."""
-    step, duration, notes = total[N_PITCHES:]
-    return TrainingCounts(pitches=total[:N_PITCHES], mean_step=step / notes, mean_duration=duration / notes)
+CHUNK, TOGETHER = 256, 16
+"""Notes and pieces that go through the expressive network at once."""
+PARTS = ("pitch", "step", "duration", "velocity")
+UNKNOWN: Deviations = (1.0, 1.0)
 
 
 def likelihood_sums(
-    network: SeedNetwork, pieces: Iterable[Notes], counts: TrainingCounts, *, window: int, batch: int = 2048
+    checkpoint: Checkpoint,
+    pieces: Sequence[tuple[Notes, Notes]],
+    counts: TrainingCounts,
+    deviations: Deviations = UNKNOWN,
 ) -> Sums:
-    """Sums over all notes of ``pieces`` that have a window before them; ``notes`` says how many."""
-    sums: Sums = {}
-    for notes in pieces:
-        table = encode(notes)
-        starts = window_starts(np.array([len(notes)]), window)
-        for first in range(0, len(starts), batch):
-            x, y = windows_at(table, starts[first : first + batch], window)
-            for name, value in _batch_sums(network, x, y, counts).items():
-                sums[name] = sums.get(name, 0.0) + value
-    return sums
+    """Sums over all notes of ``pieces`` that have 25 before them; ``notes`` says how many.
+
+    Args:
+        checkpoint: of either preset.
+        pieces: each with key-down and with sounding durations.
+        counts: of the training split.
+        deviations: of the seed preset's times.
+    """
+    long = [pair for pair in pieces if len(pair[0]) > RECENT]
+    parts = [counting_sums(*pair, counts) for pair in long]
+    if isinstance(checkpoint.network, SeedNetwork):
+        window = checkpoint.preset.window  # type: ignore[union-attr]
+        parts += [seed_sums(checkpoint.network, key_down, window, deviations) for key_down, _ in long]
+    else:
+        by_length = sorted((sounding for _, sounding in long), key=len)
+        for first in range(0, len(by_length), TOGETHER):
+            parts.append(expressive_sums(checkpoint, by_length[first : first + TOGETHER]))
+    parts.append({"notes": float(sum(len(key_down) - RECENT for key_down, _ in long))})
+    return added(parts)
 
 
 @torch.inference_mode()
-def _batch_sums(
-    network: SeedNetwork, x: NDArray[np.float32], y: NDArray[np.float32], counts: TrainingCounts
-) -> Sums:
-    device = next(network.parameters()).device
-    prediction = network(torch.from_numpy(x).to(device))
-    chances = torch.log_softmax(prediction.logits.double(), dim=1).cpu().numpy()
-    step, duration = (part.double().cpu().numpy() for part in (prediction.step, prediction.duration))
-    pitch = np.rint(y[:, PITCH] * N_PITCHES).astype(int)
-    rows = np.arange(len(y))
-    ranks = (chances > chances[rows, pitch][:, None]).sum(axis=1)
-    recent = np.rint(x[:, :, PITCH] * N_PITCHES).astype(int)
-    share = (recent == pitch[:, None]).mean(axis=1)
-    unigram = counts.unigram[pitch]
+def seed_sums(network: SeedNetwork, notes: Notes, window: int, deviations: Deviations) -> Sums:
+    """Nats and squared errors of one piece, key-down durations."""
+    table = encode(notes)
+    starts = window_starts(np.array([len(notes)]), window)
+    starts = starts[starts + window >= RECENT]
+    device = network.pitch.weight.device
+    found = []
+    for first in range(0, len(starts), 2048):
+        x, y = windows_at(table, starts[first : first + 2048], window)
+        prediction = network(torch.from_numpy(x).to(device))
+        chances = torch.log_softmax(prediction.logits.double(), dim=1).cpu().numpy()
+        step, duration = (part.double().cpu().numpy() for part in (prediction.step, prediction.duration))
+        found.append(
+            pitch_sums(chances, np.rint(y[:, PITCH] * N_PITCHES).astype(int))
+            | {
+                "step_nll": float(-normal_on_grid(step, deviations[0], cells_of(y[:, STEP])).sum()),
+                "duration_nll": float(
+                    -normal_on_grid(duration, deviations[1], cells_of(y[:, DURATION])).sum()
+                ),
+                "step_mse": float(((step - y[:, STEP]) ** 2).sum()),
+                "duration_mse": float(((duration - y[:, DURATION]) ** 2).sum()),
+            }
+        )
+    return added(found)
+
+
+def expressive_sums(checkpoint: Checkpoint, pieces: Sequence[Notes], first: int = RECENT) -> Sums:
+    """Nats of some pieces with sounding durations, told nothing, from note ``first`` of each on."""
+    return added([
+        {f"{name}_nll": float(row[name].sum()) for name in PARTS}
+        | {name: float(row[name].sum()) for name in ("pitch_top1", "pitch_top5")}
+        for row in expressive_nats(checkpoint, pieces, [first] * len(pieces))
+    ])  # fmt: skip
+
+
+def expressive_nats(
+    checkpoint: Checkpoint, pieces: Sequence[Notes], first: Sequence[int]
+) -> list[dict[str, NDArray[np.float64]]]:
+    """Nats of each note of each piece, from note ``first`` of it on, by part.
+
+    ``pitch_top1`` and ``pitch_top5`` say whether its pitch was the likeliest, or one of the five likeliest.
+    """
+    network, preset = checkpoint.network, checkpoint.preset
+    assert isinstance(network, ExpressiveNetwork)
+    assert isinstance(preset, ExpressivePreset)
+    longest = max(len(piece) for piece in pieces)
+    preset = dataclasses.replace(preset, span=longest, chunk=CHUNK)
+    nothing = np.zeros(len(GROUPS), np.bool_)
+    spans = stacked(pieces, preset, [nothing] * len(pieces))
+    state, found = network.start(len(pieces)), []
+    for chunk in spans.chunks(CHUNK):
+        nats, state = _chunk_nats(network, chunk, state)
+        found.append(nats)
+    whole = {name: np.concatenate([nats[name] for nats in found], axis=1) for name in found[0]}
+    return [
+        {name: values[index, start - 1 : len(piece) - 1] for name, values in whole.items()}
+        for index, (piece, start) in enumerate(zip(pieces, first, strict=True))
+    ]
+
+
+@torch.no_grad()
+def _chunk_nats(
+    network: ExpressiveNetwork, chunk: Spans, state: State
+) -> tuple[dict[str, NDArray[np.float64]], State]:
+    """[B, T] nats of the note after each place, by part."""
+    device = network.heads.weight.device
+    pitch, step, duration, velocity, told = (
+        torch.from_numpy(array).to(device)
+        for array in (chunk.pitch, chunk.step, chunk.duration, chunk.velocity, chunk.told)
+    )
+    following = Decided(step[:, 1:], pitch[:, 1:], duration[:, 1:])
+    out = network(
+        Heard(pitch[:, :-1], step[:, :-1], duration[:, :-1], velocity[:, :-1]), told, state, following
+    )
+    layers = len(state.layers)
+    after = State(
+        tuple(zip(out[4 : 4 + 2 * layers : 2], out[5 : 5 + 2 * layers : 2], strict=True)),
+        *out[4 + 2 * layers :],
+    )
+    steps, pitches, durations, velocities = (
+        torch.log_softmax(part.float(), dim=-1).flatten(0, 1).cpu().numpy().astype(np.float64)
+        for part in out[:4]
+    )
+    true = chunk.pitch[:, 1:].ravel()
+    rows = np.arange(len(true))
+    rank = (pitches > pitches[rows, true][:, None]).sum(axis=1)
+    flat = {
+        "pitch": -pitches[rows, true],
+        "step": -bins_on_grid(steps, STEP_EDGES, cells_of(chunk.step[:, 1:].ravel())),
+        "duration": -bins_on_grid(durations, DURATION_EDGES, cells_of(chunk.duration[:, 1:].ravel())),
+        "velocity": -velocities[rows, chunk.velocity[:, 1:].ravel()] + math.log(VELOCITY_WIDTH),
+        "pitch_top1": (rank < 1).astype(np.float64),
+        "pitch_top5": (rank < 5).astype(np.float64),
+    }
+    return {name: values.reshape(chunk.known.shape) for name, values in flat.items()}, after
+
+
+def pitch_sums(log_chances: NDArray[np.float64], pitch: NDArray[np.int64]) -> Sums:
+    """Nats and ranks of the pitches that came true."""
+    rows = np.arange(len(pitch))
+    rank = (log_chances > log_chances[rows, pitch][:, None]).sum(axis=1)
     return {
-        "notes": float(len(y)),
-        "pitch_nll": float(-chances[rows, pitch].sum()),
-        "pitch_top1": float((ranks < 1).sum()),
-        "pitch_top5": float((ranks < 5).sum()),
-        "step_mse": float(((step - y[:, STEP]) ** 2).sum()),
-        "duration_mse": float(((duration - y[:, DURATION]) ** 2).sum()),
-        "uniform.pitch_nll": len(y) * math.log(N_PITCHES),
-        "unigram.pitch_nll": float(-np.log(unigram).sum()),
-        "unigram_recent.pitch_nll": float(-np.log(unigram / 2 + share / 2).sum()),
-        "mean.step_mse": float(((counts.mean_step - y[:, STEP]) ** 2).sum()),
-        "mean.duration_mse": float(((counts.mean_duration - y[:, DURATION]) ** 2).sum()),
+        "pitch_nll": float(-log_chances[rows, pitch].sum()),
+        "pitch_top1": float((rank < 1).sum()),
+        "pitch_top5": float((rank < 5).sum()),
     }
 
 
@@ -112,17 +190,28 @@ def likelihood_report(sums: Sums) -> dict[str, Any]:
         if measure != "notes":
             row = report.setdefault(model[0], {}) if model else report
             row[measure] = value / sums["notes"]
+    for row in (report, report["uniform"], report["unigram"]):
+        row["total_nll"] = row["pitch_nll"] + row["step_nll"] + row["duration_nll"]
     return report
 
 
 def likelihood_table(report: dict[str, Any]) -> str:
     """The report as lines for a terminal."""
-    lines = [f"{'':16}{'pitch, nats':>12}{'step, s^2':>12}{'duration, s^2':>15}"]
-    for name in (None, "unigram_recent", "unigram", "uniform", "mean"):
-        row = report if name is None else report.get(name, {})
-        cells = "".join(
-            f"{row[key]:>{width}.4f}" if key in row else " " * width
-            for key, width in (("pitch_nll", 12), ("step_mse", 12), ("duration_mse", 15))
-        )
-        lines.append(f"{name or 'this network':16}{cells}".rstrip())
+    measures = (
+        "pitch_nll",
+        "step_nll",
+        "duration_nll",
+        "total_nll",
+        "velocity_nll",
+        "pitch_top1",
+        "pitch_top5",
+    )
+    lines = [f"{'nats a note':16}" + "".join(f"{name.removesuffix('_nll'):>12}" for name in measures)]
+    rows = ("unigram_recent", "bigram", "repeat_last", "unigram", "uniform")
+    for name, row in (("this network", report), *((name, report[name]) for name in rows)):
+        cells = "".join(f"{row[key]:12.3f}" if key in row else " " * 12 for key in measures)
+        lines.append(f"{name:16}{cells}".rstrip())
+    lines.append(
+        f"{'sounding':16}{'':24}{report['unigram']['sounding_nll']:12.3f}   (unigram, with the pedal)"
+    )
     return "\n".join(lines)

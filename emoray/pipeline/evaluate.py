@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,11 @@ import torch
 
 from emoray.dataset import corpus
 from emoray.errors import CorpusError
-from emoray.evaluate.likelihood import (
-    TrainingCounts,
-    counted,
-    likelihood_report,
-    likelihood_sums,
-    training_counts,
-)
+from emoray.evaluate.counting import RECENT, TrainingCounts
+from emoray.evaluate.grid import added
+from emoray.evaluate.likelihood import UNKNOWN, Deviations, Sums, likelihood_report, likelihood_sums
 from emoray.model.checkpoint import best_device, load_checkpoint
-from emoray.notes import N_PITCHES
+from emoray.notes import Notes
 from emoray.pipeline.parts import over_parts
 from emoray.progress import Meter
 
@@ -41,46 +38,62 @@ def evaluate(checkpoint: Path | None, folder: Path, *, split: str = "test") -> d
     pieces = summary.rows - summary.errors if split == "all" else summary.splits.get(split, 0)
     if not pieces:
         raise CorpusError(folder, f"has no {split} pieces; ingest more files or choose another --split")
-    one = None if split == "all" else split
-    work = {"checkpoint": checkpoint and str(checkpoint.resolve()), "counts": _counts(folder), "split": one}
-    found: dict[int, dict[str, float]] = {}
-    with Meter("evaluate", pieces, "pieces") as meter:
-        for row in over_parts(folder, sums_of, **work).iter_rows():
-            found[row["part"]] = json.loads(row["sums"])
-            meter.advance(row["pieces"])
-    sums: dict[str, float] = {}
-    for part in sorted(found):  # in order, so that rounding is the same each time
-        for name, value in found[part].items():
-            sums[name] = sums.get(name, 0.0) + value
+    work = {"checkpoint": checkpoint and str(checkpoint.resolve()), "counts": _counts(folder)}
+    deviations = UNKNOWN
+    if loaded.preset_name == "seed" and summary.splits.get("validation"):
+        known = _sums(folder, "validation", summary.splits["validation"], work | {"deviations": UNKNOWN})
+        if known.get("notes"):
+            errors = (known[f"{name}_mse"] / known["notes"] for name in ("step", "duration"))
+            deviations = (math.sqrt(next(errors)), math.sqrt(next(errors)))
+    sums = _sums(folder, split, pieces, work | {"deviations": deviations})
     if not sums.get("notes"):
-        raise CorpusError(
-            folder, f"has no {split} piece longer than {loaded.preset.window} notes; ingest more"
-        )
+        raise CorpusError(folder, f"has no {split} piece longer than {RECENT} notes; ingest more")
     return {
         "split": split,
         "pieces": pieces,
         "checkpoint": loaded.fingerprint[:12],
+        "preset": loaded.preset_name,
         "likelihood": likelihood_report(sums),
     }
 
 
+def _sums(folder: Path, split: str, pieces: int, work: dict[str, Any]) -> Sums:
+    found: dict[int, Sums] = {}
+    with Meter(f"evaluate {split}", pieces, "pieces") as meter:
+        for row in over_parts(folder, sums_of, split=None if split == "all" else split, **work).iter_rows():
+            found[row["part"]] = json.loads(row["sums"])
+            meter.advance(row["pieces"])
+    return added([found[part] for part in sorted(found)])  # in order, so that rounding is the same each time
+
+
 def _counts(folder: Path) -> TrainingCounts:
     counts = {row["part"]: row["counts"] for row in over_parts(folder, counts_of).iter_rows()}
-    return training_counts(np.sum([counts[part] for part in sorted(counts)], axis=0))
+    return TrainingCounts.from_flat(np.sum([counts[part] for part in sorted(counts)], axis=0))
+
+
+def both_durations(table: pa.Table, split: str | None) -> list[tuple[Notes, Notes]]:
+    """Good pieces of a split, each with key-down and with sounding durations."""
+    both = (corpus.pieces_of(table, split, sounding=sounding) for sounding in (False, True))
+    return [(key_down, sounding) for (_, key_down), (_, sounding) in zip(*both, strict=True)]
 
 
 def counts_of(table: pa.Table) -> pa.Table:
     """Rows of a corpus to one row of training counts: runs in a worker."""
-    total = counted(notes for _, notes in corpus.pieces_of(table, "train"))
-    kind = pa.list_(pa.float64(), N_PITCHES + 3)
-    return pa.table({"counts": pa.array([total.tolist()], kind)})
+    flat = TrainingCounts.of(both_durations(table, "train")).flat()
+    return pa.table({"counts": pa.array([flat.tolist()], pa.list_(pa.float64(), len(flat)))})
 
 
-def sums_of(table: pa.Table, checkpoint: str | None, counts: TrainingCounts, split: str | None) -> pa.Table:
+def sums_of(
+    table: pa.Table,
+    checkpoint: str | None,
+    counts: TrainingCounts,
+    deviations: Deviations,
+    split: str | None,
+) -> pa.Table:
     """Rows of a corpus to one row of sums: runs in a worker."""
     torch.set_num_threads(1)  # one CPU a task, as Ray counts
     loaded = load_checkpoint(Path(checkpoint) if checkpoint else None)
-    pieces = [notes for _, notes in corpus.pieces_of(table, split)]
-    network = loaded.network.to(best_device())
-    sums = likelihood_sums(network, pieces, counts, window=loaded.preset.window)
+    loaded.network.to(best_device())
+    pieces = both_durations(table, split)
+    sums = likelihood_sums(loaded, pieces, counts, deviations)
     return pa.table({"sums": [json.dumps(sums)], "pieces": [len(pieces)]})

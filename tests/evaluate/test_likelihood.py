@@ -1,22 +1,28 @@
 import math
 
 import numpy as np
+import pytest
 import torch
+from torch.nn import functional
 
+from emoray.config import ExpressivePreset, SeedPreset
+from emoray.dataset.bins import DURATION_BINS, STEP_BINS, velocity_bins
+from emoray.dataset.clusters import fit_clusters
+from emoray.evaluate.counting import RECENT, TrainingCounts
 from emoray.evaluate.likelihood import (
-    counted,
+    expressive_nats,
     likelihood_report,
     likelihood_sums,
     likelihood_table,
-    training_counts,
 )
+from emoray.model.checkpoint import Checkpoint
+from emoray.model.expressive import Decided, ExpressiveNetwork, Heard
 from emoray.model.network import Prediction, SeedNetwork
-from emoray.notes import as_notes
+from emoray.notes import as_notes, steps
 
-
-def piece(pitches):
-    count = len(pitches)
-    return as_notes(np.arange(count) * 0.5, [0.25] * count, pitches, [80] * count)
+CLUSTERS = fit_clusters(
+    np.random.default_rng(0).lognormal(0, 0.4, (200, 9)).astype(np.float32), window=26, random_seed=0
+)
 
 
 class Knows60(SeedNetwork):
@@ -29,37 +35,92 @@ class Knows60(SeedNetwork):
         return Prediction(logits, torch.full((rows,), 0.25), torch.full((rows,), 0.25))
 
 
-def report(pieces, training=()):
-    counts = training_counts(counted(training or pieces))
-    return likelihood_report(likelihood_sums(Knows60(4), pieces, counts, window=3))
+def checkpoint(network, preset):
+    return Checkpoint(
+        network=network.eval(), preset=preset, clusters=CLUSTERS, metrics={}, fingerprint="test"
+    )
 
 
-def test_nats_a_note_by_hand():
+def seed_checkpoint():
+    return checkpoint(Knows60(4), SeedPreset(hidden=4))
+
+
+def expressive_checkpoint():
+    torch.manual_seed(0)
+    preset = ExpressivePreset(embedding=12, hidden=16, head=8)
+    return checkpoint(ExpressiveNetwork(preset), preset)
+
+
+def piece(pitches):
+    count = len(pitches)
+    return as_notes(np.arange(count) * 0.5, [0.25] * count, pitches, [80] * count)
+
+
+def tune(count, random_seed=0):
+    generator = np.random.default_rng(random_seed)
+    onset = np.cumsum(generator.exponential(0.2, count))
+    return as_notes(onset, generator.exponential(0.5, count) + 0.02, generator.integers(40, 90, count),
+                    generator.integers(1, 127, count))  # fmt: skip
+
+
+def report(loaded, pieces):
+    both = [(notes, notes) for notes in pieces]
+    return likelihood_report(likelihood_sums(loaded, both, TrainingCounts.of(both), (0.2, 0.3)))
+
+
+def test_nats_a_note_of_the_seed_preset_by_hand():
     """Two notes are predicted, 60 and 61: -ln .5 and -ln (.5 / 127)."""
-    measured = report([piece([60, 60, 60, 60, 61])])
+    measured = report(seed_checkpoint(), [piece([60] * RECENT + [60, 61])])
     assert measured["notes"] == 2
-    assert abs(measured["pitch_nll"] - (-math.log(0.5) - math.log(0.5 / 127)) / 2) < 1e-6
+    assert measured["pitch_nll"] == pytest.approx((-math.log(0.5) - math.log(0.5 / 127)) / 2)
     assert (measured["pitch_top1"], measured["step_mse"], measured["duration_mse"]) == (0.5, 0.0625, 0.0)
+    within = [
+        0.5 * math.erfc(-x / 0.2 / math.sqrt(2)) for x in (0.25, 0.26)
+    ]  # a step of .5 where .25 is foretold
+    assert measured["step_nll"] == pytest.approx(-math.log(within[1] - within[0]))
+    assert measured["total_nll"] == pytest.approx(
+        sum(measured[f"{p}_nll"] for p in ("pitch", "step", "duration"))
+    )
 
 
-def test_counting_rows_by_hand():
-    """Training has 3 of 60 and 1 of 61: with one added to each of 128, chances are 4 / 132 and 2 / 132."""
-    measured = report([piece([60, 60, 61, 60])], training=[piece([60, 60, 60, 61])])
-    assert abs(measured["uniform"]["pitch_nll"] - math.log(128)) < 1e-9
-    assert abs(measured["unigram"]["pitch_nll"] + math.log(4 / 132)) < 1e-9
-    recent = 0.5 * 4 / 132 + 0.5 * 2 / 3
-    assert abs(measured["unigram_recent"]["pitch_nll"] + math.log(recent)) < 1e-9
-    assert abs(measured["mean"]["step_mse"] - (0.375 - 0.5) ** 2) < 1e-9
+def test_nats_of_the_expressive_preset_are_its_softmax_over_the_true_classes():
+    loaded, notes = expressive_checkpoint(), tune(300)
+    [nats] = expressive_nats(loaded, [notes], [RECENT])
+    network = loaded.network
+    columns = (notes["pitch"].astype(np.int64), steps(notes).astype(np.float32), notes["duration"].copy(),
+               velocity_bins(notes["velocity"]))  # fmt: skip
+    pitch, step, duration, velocity = (torch.from_numpy(column)[None] for column in columns)
+    with torch.no_grad():
+        out = network(
+            Heard(pitch[:, :-1], step[:, :-1], duration[:, :-1], velocity[:, :-1]),
+            torch.zeros(1, 299, network.told.in_features), network.start(1),
+            Decided(step[:, 1:], pitch[:, 1:], duration[:, 1:]),
+        )  # fmt: skip
+    expected = functional.cross_entropy(out[1][0], pitch[0, 1:], reduction="none")[RECENT - 1 :]
+    np.testing.assert_allclose(nats["pitch"], expected, atol=1e-4)
+    loud = functional.cross_entropy(out[3][0], velocity[0, 1:], reduction="none")[RECENT - 1 :] + math.log(4)
+    np.testing.assert_allclose(nats["velocity"], loud, atol=1e-4)
+    assert out[0].shape[-1] == STEP_BINS
+    assert out[2].shape[-1] == DURATION_BINS
 
 
-def test_sums_of_pieces_add_up_and_no_window_crosses_them():
-    one, two = piece([60] * 7), piece([61] * 5)
-    both = report([one, two], training=[one])
-    assert both["notes"] == 4 + 2
-    apart = [report([part], training=[one])["pitch_nll"] for part in (one, two)]
-    assert abs(both["pitch_nll"] - (4 * apart[0] + 2 * apart[1]) / 6) < 1e-9
+def test_pieces_of_all_lengths_are_measured_together_as_each_is_alone():
+    loaded, pieces = expressive_checkpoint(), [tune(count, count) for count in (40, 300, 700, 27)]
+    together = expressive_nats(loaded, pieces, [RECENT] * 4)
+    for notes, nats in zip(pieces, together, strict=True):
+        [alone] = expressive_nats(loaded, [notes], [RECENT])
+        for name, values in alone.items():
+            np.testing.assert_allclose(nats[name], values, atol=1e-4)
+            assert len(values) == len(notes) - RECENT
+
+
+def test_all_models_answer_for_the_same_notes_and_short_pieces_count_nothing():
+    pieces = [tune(60), tune(RECENT), tune(31)]
+    for loaded in (seed_checkpoint(), expressive_checkpoint()):
+        assert report(loaded, pieces)["notes"] == 35 + 6
 
 
 def test_the_table_has_a_row_for_the_network_and_for_each_rule():
-    lines = likelihood_table(report([piece([60, 60, 61, 60])])).splitlines()
-    assert [line.split()[0] for line in lines[1:]] == ["this", "unigram_recent", "unigram", "uniform", "mean"]
+    lines = likelihood_table(report(seed_checkpoint(), [tune(40)])).splitlines()
+    names = ["this", "unigram_recent", "bigram", "repeat_last", "unigram", "uniform", "sounding"]
+    assert [line.split()[0] for line in lines[1:]] == names
