@@ -125,12 +125,12 @@ def condition(attributes: NDArray[np.float32], groups: NDArray[np.bool_]) -> NDA
 
 
 def withheld(generator: np.random.Generator, dropout: float) -> NDArray[np.bool_]:
-    """[G] groups to tell: none of them at a rate of ``dropout``, some at the same rate, else all."""
+    """[G] groups to tell: none of them at a rate of ``dropout``, some at half that rate, else all."""
     drawn = generator.random()
     some = generator.random(len(GROUPS)) < 0.5
     if drawn < dropout:
         return np.zeros(len(GROUPS), np.bool_)
-    return some if drawn < 2 * dropout else np.ones(len(GROUPS), np.bool_)
+    return some if drawn < 1.5 * dropout else np.ones(len(GROUPS), np.bool_)
 
 
 def _drawn(piece: Notes, preset: ExpressivePreset, generator: np.random.Generator) -> Notes:

@@ -147,6 +147,15 @@ def load_checkpoint(folder: Path | None = None) -> Checkpoint:
     )
 
 
+def sounds(folder: Path | None = None) -> bool:
+    """Whether a checkpoint hears sounding durations, without loading its network.
+
+    Raises:
+        CheckpointError: see ``load_checkpoint``.
+    """
+    return isinstance(_preset(folder or PRETRAINED_DEFAULT), ExpressivePreset)
+
+
 def best_device() -> torch.device:
     """CUDA where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

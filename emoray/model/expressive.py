@@ -65,8 +65,8 @@ class State(NamedTuple):
 class Context(NamedTuple):
     """What is known after each note, before the next one is decided; [B, T, ...] each."""
 
-    heads: Tensor
-    """[B, T, 4, head]: what each head starts from, without the condition."""
+    heads: tuple[Tensor, ...]
+    """Four of [B, T, head]: what each head starts from, without the condition."""
     faded: Tensor
     """[B, T, head]: what the pitch head hears of the pitches struck lately."""
     duration: Tensor
@@ -171,15 +171,15 @@ class ExpressiveNetwork(nn.Module):
         before = torch.cat([state.pitch[:, None], heard.pitch[:, :-1]], dim=1)
         apart = (heard.pitch - before).clamp(-LONGEST_INTERVAL, LONGEST_INTERVAL) + LONGEST_INTERVAL
         interval = self.interval(apart) * (before >= 0)[..., None]
-        mixed = dense(faded, self.faded.weight, None)
         width = self.pitch.embedding_dim
+        mixed, for_pitch = torch.split(dense(faded, self.faded.weight, None), [width, self.head], dim=-1)
         x = (
             self.pitch(heard.pitch)
             + interval
             + self.step(self.step_bin(heard.step))
             + self.duration(self.duration_bin(heard.duration))
             + self.velocity(heard.velocity)
-            + mixed[..., :width]
+            + mixed
             + dense(told, self.told.weight[:width], self.told.bias[:width])
         )
         total: Tensor | None = None
@@ -192,7 +192,7 @@ class ExpressiveNetwork(nn.Module):
         total = functional.dropout(total, self.dropout, self.training)
         start = _four(dense(total, self.heads.weight, self.heads.bias))
         ring = _ring(heard, state.ring)
-        context = Context(start, mixed[..., width:], heard.duration, ring)
+        context = Context(start, for_pitch, heard.duration, ring)
         return context, State(tuple(layers), ages, ring[:, -1], heard.pitch[:, -1])
 
     def _faded(self, heard: Heard, state: State) -> tuple[Tensor, Tensor]:
@@ -204,35 +204,37 @@ class ExpressiveNetwork(nn.Module):
         ages = (onset[..., None] - struck.cummax(dim=1).values).clamp(max=LONG_AGO)
         return torch.exp(-ages[..., None, :] * self.rates[:, None]).flatten(-2), ages[:, -1]
 
-    def told_heads(self, told: Tensor) -> Tensor:
-        """[B, T, A + G] conditions to what they add to each head, [B, T, 4, head]."""
+    def told_heads(self, told: Tensor) -> tuple[Tensor, ...]:
+        """[B, T, A + G] conditions to what they add to each head, four of [B, T, head]."""
         width = self.pitch.embedding_dim
         return _four(dense(told, self.told.weight[width:], self.told.bias[width:]))
 
-    def step_logits(self, context: Context, told: Tensor) -> Tensor:
+    def step_logits(self, context: Context, told: tuple[Tensor, ...]) -> Tensor:
         """[B, T, step bins]."""
-        return _out(self.step_out, functional.gelu(context.heads[..., 0, :] + told[..., 0, :]))
+        return _out(self.step_out, functional.gelu(context.heads[0] + told[0]))
 
-    def pitch_logits(self, context: Context, told: Tensor, step: Tensor) -> Tensor:
+    def pitch_logits(self, context: Context, told: tuple[Tensor, ...], step: Tensor) -> Tensor:
         """[B, T, 128] given the step, seconds."""
         known = self._known(self.step_known, self.step_bin(step), 0)
         known = known + context.faded
-        return _out(self.pitch_out, functional.gelu(context.heads[..., 1, :] + told[..., 1, :] + known))
+        return _out(self.pitch_out, functional.gelu(context.heads[1] + told[1] + known))
 
-    def duration_logits(self, context: Context, told: Tensor, step: Tensor, pitch: Tensor) -> Tensor:
+    def duration_logits(
+        self, context: Context, told: tuple[Tensor, ...], step: Tensor, pitch: Tensor
+    ) -> Tensor:
         """[B, T, duration bins] given step (seconds) and pitch."""
         known = self._known(self.step_known, self.step_bin(step), 1)
         known = known + self._known(self.pitch_known, pitch, 0)
         known = known + self.last_rings(self._left(context.duration - step))
         known = known + self.all_rings(self._left(context.ring - step))
-        return _out(self.duration_out, functional.gelu(context.heads[..., 2, :] + told[..., 2, :] + known))
+        return _out(self.duration_out, functional.gelu(context.heads[2] + told[2] + known))
 
-    def velocity_logits(self, context: Context, told: Tensor, decided: Decided) -> Tensor:
+    def velocity_logits(self, context: Context, told: tuple[Tensor, ...], decided: Decided) -> Tensor:
         """[B, T, velocity bins] given the rest of the note."""
         known = self._known(self.step_known, self.step_bin(decided.step), 2)
         known = known + self._known(self.pitch_known, decided.pitch, 1)
         known = known + self.duration_known(self.duration_bin(decided.duration))
-        return _out(self.velocity_out, functional.gelu(context.heads[..., 3, :] + told[..., 3, :] + known))
+        return _out(self.velocity_out, functional.gelu(context.heads[3] + told[3] + known))
 
     def forward(self, heard: Heard, told: Tensor, state: State, following: Decided) -> tuple[Tensor, ...]:
         """All logits (step, pitch, duration, velocity) of the notes that followed, then the flat state."""
@@ -267,9 +269,9 @@ def _out(layer: nn.Linear, x: Tensor) -> Tensor:
     return dense(x, layer.weight, layer.bias)
 
 
-def _four(x: Tensor) -> Tensor:
-    """[B, T, 4 x head] to [B, T, 4, head]."""
-    return x.reshape(*x.shape[:-1], 4, -1)
+def _four(x: Tensor) -> tuple[Tensor, ...]:
+    """[B, T, 4 x head] to four of [B, T, head]; split, because slices cost a gradient of full width each."""
+    return x.chunk(4, dim=-1)
 
 
 def _inner(edges: np.ndarray) -> Tensor:

@@ -21,6 +21,7 @@ from torch.nn import functional
 from emoray.config import ExpressivePreset
 from emoray.dataset.spans import Spans
 from emoray.model.expressive import Decided, ExpressiveNetwork, Heard, State
+from emoray.model.optimizer import ExpressiveOptimizer
 
 PARTS = ("step", "pitch", "duration", "velocity")
 
@@ -60,7 +61,7 @@ def epoch_updates(preset: ExpressivePreset, longest: int) -> int:
 def train_epoch(
     model: nn.Module,
     network: ExpressiveNetwork,
-    optimizer: torch.optim.Optimizer,
+    optimizer: ExpressiveOptimizer,
     batches: Iterable[Spans],
     preset: ExpressivePreset,
     rate: Callable[[int], float],
@@ -87,7 +88,7 @@ def train_epoch(
             for group in optimizer.param_groups:
                 group["lr"] = rate(updates)
             parts, state = nats(model, chunk, state, device)
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             parts.sum().backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), preset.clip_norm)
             optimizer.step()

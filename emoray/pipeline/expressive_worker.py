@@ -21,6 +21,7 @@ from emoray.dataset.attributes import GROUPS
 from emoray.dataset.spans import Spans, beginnings, stacked, training_spans
 from emoray.model import expressive_training as training
 from emoray.model.expressive import ExpressiveNetwork
+from emoray.model.optimizer import ExpressiveOptimizer
 from emoray.model.training import Standing
 from emoray.notes import Notes
 from emoray.pipeline.workers import Place, over_workers, pieces_of
@@ -40,9 +41,7 @@ class ExpressiveWorker:
         """Updates of this epoch that batches of short spans did without: the learning rate counts them."""
         self.validation = beginnings(_usable("validation"), preset)[place.rank :: place.world]
         self.network = ExpressiveNetwork(preset)
-        self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
-            self.network.parameters(), preset.learning_rate, weight_decay=preset.weight_decay
-        )
+        self.optimizer = ExpressiveOptimizer(self.network, self.preset)
 
     def train(self, model: nn.Module, standing: Standing) -> dict[str, float]:
         """One epoch of updates; its figures."""

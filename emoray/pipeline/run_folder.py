@@ -22,11 +22,13 @@ from emoray.dataset.clusters import EmotionClusters
 from emoray.errors import CheckpointError
 from emoray.model.card import NOTICES, model_card
 from emoray.model.checkpoint import CONFIG, Network, save_checkpoint
+from emoray.model.optimizer import ExpressiveOptimizer
 from emoray.model.training import Standing, pitch_nats
 from emoray.progress import Meter
 
 RUN, METRICS_LINES = "run.json", "metrics.jsonl"
 Weights = dict[str, torch.Tensor]
+Optimizer = torch.optim.Optimizer | ExpressiveOptimizer
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ class RunFolder:
 
 
 def save_state(
-    folder: Path, standing: Standing, network: Network, optimizer: torch.optim.Optimizer, best: Weights
+    folder: Path, standing: Standing, network: Network, optimizer: Optimizer, best: Weights
 ) -> None:
     """All that the next epoch needs, in a folder."""
     moments = {
@@ -172,7 +174,7 @@ def save_state(
 
 
 def load_state(
-    folder: Path, network: Network, optimizer: torch.optim.Optimizer | None = None, *, best: bool = False
+    folder: Path, network: Network, optimizer: Optimizer | None = None, *, best: bool = False
 ) -> tuple[Standing, Any]:
     """What ``save_state`` wrote, into ``network`` and ``optimizer``.
 
@@ -187,7 +189,8 @@ def load_state(
         for key, value in load_file(folder / "optimizer.safetensors").items():
             index, name = key.split(".", 1)
             state.setdefault(int(index), {})[name] = value
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        groups = optimizer.state_dict().get("param_groups", [])
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
     return standing, network if best else weights
 
 

@@ -18,6 +18,7 @@ from emoray.model.expressive_training import (
     train_epoch,
     validation_sums,
 )
+from emoray.model.optimizer import ExpressiveOptimizer
 from emoray.notes import as_notes
 
 PRESET = ExpressivePreset(
@@ -37,7 +38,7 @@ def scale(count):
 def trained(preset, *, random_seed=0, epochs=1, lengths=(100, 80)):
     torch.manual_seed(random_seed)
     network = ExpressiveNetwork(preset)
-    optimizer = torch.optim.AdamW(network.parameters(), 0.02)
+    optimizer = ExpressiveOptimizer(network, preset)
     pieces = [scale(length) for length in lengths]
     for epoch in range(epochs):
         batches = training_spans(pieces, preset, preset.epoch_spans, preset.batch_size, (random_seed, epoch))
@@ -78,7 +79,7 @@ def test_padding_weighs_nothing():
 
 def test_a_chunk_of_padding_alone_trains_without_a_number_going_wrong():
     network = ExpressiveNetwork(PRESET)
-    optimizer = torch.optim.AdamW(network.parameters(), 0.01)
+    optimizer = ExpressiveOptimizer(network, PRESET)
     spans = stacked([scale(6)], PRESET, [NONE]).padded(24)
     means = train_epoch(network, network, optimizer, [spans], PRESET, lambda update: 0.01)
     assert means["updates"] == 3
@@ -96,7 +97,7 @@ def test_an_untrained_network_is_about_as_sure_as_a_coin_with_a_face_for_each_bi
 def test_every_parameter_gets_a_gradient_even_when_nothing_is_told():
     """DistributedDataParallel waits for ever for one that does not."""
     network = ExpressiveNetwork(PRESET)
-    optimizer = torch.optim.AdamW(network.parameters(), 0.01)
+    optimizer = ExpressiveOptimizer(network, PRESET)
     train_epoch(
         network, network, optimizer, [stacked([scale(9)], PRESET, [NONE])], PRESET, lambda update: 0.01
     )
@@ -116,13 +117,13 @@ def test_the_learning_rate_rises_stays_and_falls_to_zero():
 def test_a_large_corpus_is_read_as_the_preset_says():
     preset = ExpressivePreset()
     assert fitted(preset, notes=5_600_000, longest=30_000) == preset
-    assert epoch_updates(preset, 30_000) == 7 * 16
+    assert epoch_updates(preset, 30_000) == 7 * 20  # spans of 1,920 notes in chunks of 96
 
 
 def test_a_small_corpus_makes_small_epochs_small_batches_and_a_short_warm_up():
-    """1,000 notes in pieces of 101: ten spans of 100, so batches of two and five updates an epoch."""
+    """1,000 notes in pieces of 101: ten spans of 100, so batches of two and ten updates an epoch."""
     small = fitted(ExpressivePreset(), notes=1_000, longest=101)
-    assert (small.epoch_spans, small.batch_size, small.warmup) == (10, 2, 60)
+    assert (small.epoch_spans, small.batch_size, small.warmup) == (10, 2, 120)
     least = fitted(ExpressivePreset(), notes=2, longest=2)
     assert (least.epoch_spans, least.batch_size) == (2, 1)
 
