@@ -33,11 +33,37 @@ def answer_items(
         request_or_failure(item, seed_or_error(item, read_seed), seen, guidance=guidance)
         for item, seen in zip(items, evidence, strict=True)
     ]
-    composed = iter(compose([request for request in asked if isinstance(request, Request)]))
+    composed = iter(
+        composed_or_error([request for request in asked if isinstance(request, Request)], compose)
+    )
     return [
-        request if isinstance(request, Result) else answered(item, request, next(composed), seen)
+        request if isinstance(request, Result) else answered_or_failed(item, request, next(composed), seen)
         for item, request, seen in zip(items, asked, evidence, strict=True)
     ]
+
+
+def composed_or_error(requests: Sequence[Request], compose: Compose) -> list[Notes | EmorayError]:
+    """The notes of each request, or why the checkpoint cannot make them: one refusal harms no neighbour."""
+
+    def alone(request: Request) -> Notes | EmorayError:
+        try:
+            return compose([request])[0]
+        except EmorayError as err:
+            return err
+
+    try:
+        return [*compose(requests)] if requests else []
+    except EmorayError:  # the composer refuses before it composes, so nothing is done twice
+        return [alone(request) for request in requests]
+
+
+def answered_or_failed(
+    item: Item, request: Request, composed: Notes | EmorayError, evidence: Evidence | None
+) -> Result:
+    """The result of an item whose notes are composed, or were refused."""
+    if isinstance(composed, EmorayError):
+        return failed(item, composed, evidence)
+    return answered(item, request, composed, evidence)
 
 
 def evidence_of(items: Sequence[Item], read_faces: ReadFaces) -> list[Evidence | None]:

@@ -9,6 +9,7 @@ A label is -1 (sad) or +1 (happy), as in the seed document; people write the wor
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -48,8 +49,42 @@ def parse_valence(text: str | float, *, subject: object = "emotion") -> float:
     return valence
 
 
+PLACES = {
+    "happy": (1.0, None),
+    "sad": (-1.0, None),
+    "excited": (1.0, 1.0),
+    "tense": (-1.0, 1.0),
+    "angry": (-1.0, 1.0),
+    "gloomy": (-1.0, -1.0),
+    "calm": (1.0, -1.0),
+    "relaxed": (1.0, -1.0),
+}
+"""(valence, arousal) of the words that people may write; None leaves the arousal to the valence."""
+
+
+def parse_emotion(text: str | float, *, subject: object = "emotion") -> tuple[float, float | None]:
+    """A word of ``PLACES`` or a valence in [-1, 1] as (valence, arousal).
+
+    Raises:
+        RequestError: it is neither.
+
+    >>> parse_emotion("calm"), parse_emotion("sad"), parse_emotion(0.25)
+    ((1.0, -1.0), (-1.0, None), (0.25, None))
+    """
+    found = PLACES.get(str(text).strip().lower())
+    if found is not None:
+        return found
+    try:
+        return parse_valence(text, subject=subject), None
+    except RequestError as err:
+        reason = f"{text!r} is not an emotion; write {', '.join(PLACES)} or a number from -1 to 1"
+        raise RequestError(subject, reason) from err
+
+
 Curve = tuple[tuple[float, float, float], ...]
 """Emotion over time: (seconds after the seed's last onset, valence, arousal), in the order of time."""
+MOST_POINTS = 1_000
+"""Of a curve that is read from text."""
 
 
 def check_curve(curve: Curve, *, subject: object = "curve") -> None:
@@ -63,11 +98,40 @@ def check_curve(curve: Curve, *, subject: object = "curve") -> None:
         if not 0 <= seconds < math.inf:
             raise RequestError(subject, f"has a point at {seconds} seconds; times start at 0")
         if seconds <= before:
-            raise RequestError(subject, f"goes from {before:g} to {seconds:g} seconds; put its points in order")
+            raise RequestError(
+                subject, f"goes from {before:g} to {seconds:g} seconds; put its points in order"
+            )
         for name, value in (("valence", valence), ("arousal", arousal)):
             if not -1 <= value <= 1:
                 raise RequestError(subject, f"has the {name} {value} at {seconds:g} s; it must lie in -1..1")
         before = seconds
+
+
+def parse_curve(text: str, *, subject: object = "curve") -> Curve:
+    """A JSON list of [seconds, valence] or [seconds, valence, arousal] as a curve, checked.
+
+    Raises:
+        RequestError: it is not such a list, is empty or too long, or ``check_curve`` refuses it.
+
+    >>> parse_curve("[[0, -1], [20, 1, 0.5]]")
+    ((0.0, -1.0, -1.0), (20.0, 1.0, 0.5))
+    """
+    try:
+        points = json.loads(text)
+        if not isinstance(points, list) or not 0 < len(points) <= MOST_POINTS:
+            raise ValueError(f"it needs 1 to {MOST_POINTS} points")
+        curve = []
+        for point in points:
+            if not isinstance(point, list) or any(type(number) not in (int, float) for number in point):
+                raise ValueError(f"{point!r} is no point")
+            seconds, valence, *arousal = point
+            [level] = arousal or [valence]
+            curve.append((float(seconds), float(valence), float(level)))
+    except (ValueError, RecursionError, OverflowError) as err:
+        reason = f"is not a list of [seconds, valence] or [seconds, valence, arousal] ({err}); write JSON"
+        raise RequestError(subject, reason) from err
+    check_curve(tuple(curve), subject=subject)
+    return tuple(curve)
 
 
 def along(curve: Curve, seconds: float) -> tuple[float, float]:

@@ -16,7 +16,7 @@ import hashlib
 from dataclasses import dataclass
 
 from emoray.config import Request
-from emoray.emotion import Evidence
+from emoray.emotion import Curve, Evidence
 from emoray.errors import FaceError, RequestError
 from emoray.notes import Notes
 
@@ -34,9 +34,14 @@ class Item:
     picture_name: str = "image"
     valence: float | None = None
     """The emotion that was asked for; the fallback when there is a picture as well."""
+    arousal: float | None = None
+    """Asked for; None is as the valence."""
+    curve: Curve = ()
+    """Emotion over time; it counts instead of the picture and ``valence``."""
     notes: int | None = None
     seconds: float | None = None
     temperature: float | None = None
+    top_p: float | None = None
     strength: float = 1.0
     random_seed: int | None = None
     """None: derived from the id."""
@@ -74,12 +79,14 @@ def random_seed_of(item_id: str) -> int:
 
 
 def valence_of(item: Item, evidence: Evidence | None) -> float:
-    """The valence to compose with: the picture's label (-1 or +1) if it has one, else the item's own.
+    """The valence to compose with: that of the curve, of the picture (its label), or the item's own.
 
     Raises:
         FaceError: the picture gives no label and the item has no fallback.
         RequestError: the item has neither a picture nor an emotion.
     """
+    if item.curve:
+        return item.curve[0][1]
     if evidence is not None and evidence.status == "ok" and evidence.label:
         return float(evidence.label)
     if item.valence is not None:
@@ -98,6 +105,9 @@ def request_of(item: Item, seed: Notes, evidence: Evidence | None, *, guidance: 
     return Request(
         seed=seed,
         valence=valence_of(item, evidence),
+        arousal=item.arousal,
+        curve=item.curve,
+        top_p=item.top_p,
         random_seed=random_seed_of(item.id) if item.random_seed is None else item.random_seed,
         notes=item.notes,
         seconds=item.seconds,

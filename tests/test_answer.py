@@ -12,7 +12,7 @@ import pytest
 from emoray.answer import answer_items, answered
 from emoray.config import Request
 from emoray.emotion import Evidence
-from emoray.errors import MidiError
+from emoray.errors import MidiError, RequestError
 from emoray.items import Item, Result
 from emoray.notes import Notes, as_notes
 
@@ -117,3 +117,16 @@ def test_the_ledger_shows_the_valence_that_was_composed_with():
     unsure = Evidence(status="low_confidence", label=0, valence=0.05, faces=1, backend="fer")
     result = answered(item, request, seed, unsure)
     assert (result.label, result.valence, result.image_status) == (-1, -0.5, "low_confidence")
+
+
+def test_a_request_that_the_checkpoint_refuses_fails_alone():
+    def compose(requests: Sequence[Request]) -> list[Notes]:
+        if any(request.arousal is not None for request in requests):
+            raise RequestError("arousal", "needs another checkpoint")
+        return two_notes(requests)
+
+    items = [item("a"), item("b", arousal=-1.0), item("c")]
+    found = answer_items(items, read_faces=faces, read_seed=seeds, compose=compose, guidance="none")
+    assert [result.status for result in found] == ["ok", "failed", "ok"]
+    assert found[1].error == "arousal: needs another checkpoint"
+    assert [pitches(found[place])[-2:] for place in (0, 2)] == [[65, 72]] * 2

@@ -68,3 +68,20 @@ def test_an_items_own_guidance_and_random_seed_count():
 def test_a_number_out_of_range_is_refused_by_its_name():
     with pytest.raises(RequestError, match="strength: must lie in"):
         request_of(Item(id="a", seed=b"", valence=0.5, strength=-1.0), seed(), None, guidance="none")
+
+
+def test_a_curve_counts_instead_of_picture_and_emotion():
+    item = Item(id="a", seed=b"", valence=0.5, curve=((0.0, -1.0, 0.0), (9.0, 1.0, 1.0)))
+    request = request_of(item, seed(), HAPPY, guidance="none")
+    assert request.emotion_at(0.0) == (-1.0, 0.0)
+    assert request.emotion_at(9.0) == (1.0, 1.0)
+
+
+def test_arousal_is_the_valence_unless_it_is_given():
+    alike = request_of(Item(id="a", seed=b"", valence=0.5), seed(), None, guidance="none")
+    calm = request_of(
+        Item(id="a", seed=b"", valence=0.5, arousal=-1.0, top_p=0.5), seed(), HAPPY, guidance="none"
+    )
+    assert alike.emotion_at(3.0) == (0.5, 0.5)
+    assert calm.emotion_at(3.0) == (1.0, -1.0)
+    assert calm.top_p == 0.5

@@ -20,6 +20,7 @@ from emoray.batch import ledger
 from emoray.batch.folder import fence_of
 from emoray.batch.ledger import Layout, LedgerRow
 from emoray.config import Limits
+from emoray.emotion import parse_curve
 from emoray.errors import BatchError, ClusterError, RequestError
 from emoray.items import Item, Result
 from emoray.readers.files import read_inside
@@ -151,6 +152,9 @@ def _item(entry: Entry, work: Work) -> Item | Result:
         picture=data.get("image"),
         picture_name=entry.image or "image",
         valence=entry.valence,
+        arousal=entry.arousal,
+        curve=parse_curve(entry.curve) if entry.curve else (),
+        top_p=entry.top_p,
         notes=entry.notes,
         seconds=entry.seconds,
         temperature=entry.temperature,

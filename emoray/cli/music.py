@@ -32,7 +32,15 @@ def generate(
     out: Annotated[Path, typer.Option(help="Where the music goes, a .mid.")],
     image: Annotated[Path | None, typer.Option(help="Picture of a face.")] = None,
     emotion: Annotated[
-        str | None, typer.Option(help="happy, sad or -1..1; with --image, its fallback.")
+        str | None,
+        typer.Option(help="happy, sad, excited, tense, calm, gloomy or -1..1; with --image, its fallback."),
+    ] = None,
+    arousal: Annotated[
+        float | None, typer.Option(help="-1 calm .. 1 excited; as the emotion if left out.")
+    ] = None,
+    curve: Annotated[
+        str | None,
+        typer.Option(help="Emotion over time: [[seconds, valence, arousal], ...], or @FILE with it."),
     ] = None,
     checkpoint: Checkpoint = None,
     guidance: GuidanceMode = None,
@@ -40,6 +48,9 @@ def generate(
     notes: Annotated[int | None, typer.Option(help=f"Notes to compose [default: {DEFAULT_NOTES}].")] = None,
     seconds: Annotated[float | None, typer.Option(help="Or seconds.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Of the pitches; 0 takes the likeliest.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Share of the likeliest choices that may be drawn.")
+    ] = None,
     random_seed: RandomSeed = 0,
     without_seed: Annotated[
         bool, typer.Option("--without-seed", help="Leave the seed out of the music.")
@@ -49,15 +60,21 @@ def generate(
     faces: Faces = "auto",
 ) -> None:
     """Compose one piece from a seed and an emotion."""
-    from emoray.emotion import parse_valence
+    from emoray.emotion import parse_curve, parse_emotion
 
+    valence, its_arousal = (None, None) if emotion is None else parse_emotion(emotion)
+    if curve and curve.startswith("@"):
+        curve = read_bytes(Path(curve[1:])).decode("utf-8", errors="replace")
     item = Item(
         id=out.stem or "piece",
         seed=read_bytes(seed),
         seed_name=str(seed),
         picture=read_bytes(image) if image else None,
         picture_name=str(image),
-        valence=parse_valence(emotion) if emotion is not None else None,
+        valence=valence,
+        arousal=its_arousal if arousal is None else arousal,
+        curve=parse_curve(curve) if curve else (),
+        top_p=top_p,
         notes=notes,
         seconds=seconds,
         temperature=temperature,
@@ -89,7 +106,7 @@ def _answered(item: Item, checkpoint: Path | None, faces: str) -> Result:
     [result] = answer_items(
         [item],
         read_faces=FaceReader(faces).read if item.picture is not None else lambda _pictures: [],
-        read_seed=lambda item: read_seed(item.seed, subject=item.seed_name),
+        read_seed=lambda item: read_seed(item.seed, subject=item.seed_name, sounding=loaded.sounding),
         compose=Composer(loaded).compose,
         guidance=loaded.guidance,
     )

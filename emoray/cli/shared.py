@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from emoray.config import GUIDANCE_MODES
 from emoray.errors import ClusterError, ConfigError
 
 app = typer.Typer(
@@ -19,8 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Guidance = Literal["none", "seed", "seed-tempered", "seed-literal"]
-"""Those of ``config.GUIDANCE_MODES``."""
+Guidance = Literal[GUIDANCE_MODES]  # type: ignore[valid-type]  # the one list, unpacked
 
 Checkpoint = Annotated[Path | None, typer.Option(help="Checkpoint folder; by default the one that ships.")]
 Faces = Annotated[str, typer.Option(help="Face backend: auto, deepface or fer-mini.")]

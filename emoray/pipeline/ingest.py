@@ -32,15 +32,20 @@ SUMMARY = pa.schema([("summary", pa.string()), ("problem", pa.string())])
 
 
 def ingest(
-    folder: Path, out: Path, *, metadata: Path | None = None, overwrite: bool = False
+    folder: Path,
+    out: Path,
+    *,
+    metadata: Path | None = None,
+    overwrite: bool = False,
+    only_listed: bool = False,
 ) -> CorpusSummary:
-    """Read all MIDI under ``folder`` into a corpus at ``out``.
+    """Read all MIDI under ``folder`` into a corpus at ``out``; ``only_listed``: what the metadata names.
 
     Raises:
         CorpusError: nothing to read, nowhere to write, or ``out`` is there and ``overwrite`` is not set.
     """
     known = read_metadata(metadata) if metadata else {}
-    files = list_files(folder, known)
+    files = list_files(folder, known, only_listed=only_listed)
     if out.exists() and not overwrite:
         raise CorpusError(out, "exists already; choose another folder or pass --overwrite")
     staging = out.with_name(f"{out.name}.staging-{uuid.uuid4().hex[:8]}")
@@ -58,8 +63,10 @@ def ingest(
     return summary
 
 
-def list_files(folder: Path, known: dict[str, PieceMetadata]) -> pa.Table:
+def list_files(folder: Path, known: dict[str, PieceMetadata], *, only_listed: bool = False) -> pa.Table:
     """Every MIDI file under ``folder`` and every one that the metadata names: rows of ``corpus.FILES``.
+
+    With ``only_listed``, files that it does not name are left out.
 
     Raises:
         CorpusError: there is none, or the folder is not one.
@@ -75,7 +82,7 @@ def list_files(folder: Path, known: dict[str, PieceMetadata]) -> pa.Table:
         raise CorpusError(folder, "holds no .mid or .midi files; give the folder that does")
     named = [
         {"path": path} | dataclasses.asdict(known.get(path, PieceMetadata()))
-        for path in sorted(found | known.keys())
+        for path in sorted(known.keys() if only_listed else found | known.keys())
     ]
     return pa.Table.from_pylist(named, corpus.FILES)
 

@@ -46,12 +46,13 @@ def load_faces(settings: ServeSettings) -> ReadFaces:
     return FaceReader(backend=settings.faces).read
 
 
-def load_seeds(settings: ServeSettings) -> ReadSeed:  # noqa: ARG001 all loaders are called alike
-    """The reader of MIDI and recordings."""
+def load_seeds(settings: ServeSettings) -> ReadSeed:
+    """The reader of MIDI and recordings, which hears durations as the checkpoint's network does."""
+    from emoray.model.checkpoint import sounds
     from emoray.readers.seed import read_seed
 
-    limits = Limits()
-    return lambda item: read_seed(item.seed, subject=item.seed_name, limits=limits)
+    limits, sounding = Limits(), sounds(settings.checkpoint)
+    return lambda item: read_seed(item.seed, subject=item.seed_name, limits=limits, sounding=sounding)
 
 
 def load_composer(settings: ServeSettings) -> tuple[Compose, str]:

@@ -2,13 +2,15 @@
 
 Conventions
 -----------
-Columns ``midi`` (path, relative to the csv), ``valence`` and ``arousal``, each a number whose sign counts;
-others are ignored.
+Columns ``midi`` (path, relative to the csv), ``valence`` and ``arousal``, numbers whose signs count, and
+optionally ``series`` (phrases of one series sound alike); others are ignored.
 """
 
 from __future__ import annotations
 
 import csv
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,8 @@ class Label:
     path: Path
     valence: int
     arousal: int
+    series: str = ""
+    """What the phrase shares with others; without one, the phrase stands alone."""
 
 
 def read_labels(path: Path) -> list[Label]:
@@ -38,6 +42,7 @@ def read_labels(path: Path) -> list[Label]:
                 path=path.parent / row["midi"],
                 valence=_sign(float(row["valence"])),
                 arousal=_sign(float(row["arousal"])),
+                series=row.get("series") or row["midi"],
             )
             for row in rows
         ]
@@ -47,6 +52,22 @@ def read_labels(path: Path) -> list[Label]:
     if not labels:
         raise CorpusError(path, "labels nothing; give a csv with midi, valence and arousal")
     return labels
+
+
+def halves(labels: Sequence[Label]) -> tuple[list[Label], list[Label]]:
+    """Labels for guidance and labels for its judges: about as many in each, and no series in both.
+
+    The largest series goes to guidance, each further one to whoever has fewer.
+    """
+    sizes = Counter(label.series for label in labels)
+    sides: tuple[set[str], set[str]] = set(), set()
+    counts = [0, 0]
+    for series, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
+        side = int(counts[1] < counts[0])
+        sides[side].add(series)
+        counts[side] += size
+    guidance, judges = ([label for label in labels if label.series in side] for side in sides)
+    return guidance, judges
 
 
 def _sign(value: float) -> int:

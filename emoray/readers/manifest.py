@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import math
 import re
 from collections import Counter
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from emoray.config import GUIDANCE_MODES, RANGES, Limits
-from emoray.emotion import parse_valence
+from emoray.emotion import parse_curve, parse_emotion
 from emoray.errors import RequestError
 from emoray.readers.files import inside, shown
 from emoray.readers.rows import Row, read_rows
@@ -30,9 +31,12 @@ COLUMNS = (
     "seed",
     "image",
     "emotion",
+    "arousal",
+    "curve",
     "notes",
     "seconds",
     "temperature",
+    "top_p",
     "strength",
     "random_seed",
     "guidance",
@@ -40,7 +44,7 @@ COLUMNS = (
 _ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,128}")
 _LONGEST_ID = 128
 _WHOLE = ("notes", "random_seed")
-_NUMBERS = ("notes", "seconds", "temperature", "strength", "random_seed")
+_NUMBERS = ("arousal", "notes", "seconds", "temperature", "top_p", "strength", "random_seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +58,13 @@ class Entry:
     """Path inside the root, like ``image``; None only in a row whose cells are wrong."""
     image: str | None = None
     valence: float | None = None
+    arousal: float | None = None
+    curve: str | None = None
+    """JSON, checked."""
     notes: int | None = None
     seconds: float | None = None
     temperature: float | None = None
+    top_p: float | None = None
     strength: float | None = None
     random_seed: int | None = None
     guidance: str | None = None
@@ -113,12 +121,15 @@ def _cells(cells: dict[str, Any]) -> dict[str, Any]:
         _check_id(cells["id"])
     if "seed" not in cells:
         raise RequestError("seed", "is missing; give the path of a MIDI file or a recording")
-    if "image" not in cells and "emotion" not in cells:
+    if not {"image", "emotion", "curve"} & cells.keys():
         raise RequestError("emotion", "is missing, and so is an image; give one of them")
+    valence, arousal = _emotion(cells["emotion"]) if "emotion" in cells else (None, None)
     return {
         "seed": _text("seed", cells["seed"]),
         "image": _text("image", cells["image"]) if "image" in cells else None,
-        "valence": _valence(cells["emotion"]) if "emotion" in cells else None,
+        "valence": valence,
+        "arousal": arousal,
+        "curve": _curve(cells["curve"]) if "curve" in cells else None,
         "guidance": _guidance(cells["guidance"]) if "guidance" in cells else None,
     } | {name: _number(name, cells[name]) for name in _NUMBERS if name in cells}
 
@@ -139,8 +150,14 @@ def _text(name: str, value: object) -> str:
     raise RequestError(name, f"must be a path, got {shown(repr(value))}")
 
 
-def _valence(value: object) -> float:
-    return parse_valence(value if isinstance(value, int | float) else shown(value))
+def _emotion(value: object) -> tuple[float, float | None]:
+    return parse_emotion(value if isinstance(value, int | float) else shown(value))
+
+
+def _curve(value: object) -> str:
+    """A list, or its JSON as a text cell has it, as JSON."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return json.dumps(parse_curve(text))
 
 
 def _guidance(value: object) -> str:

@@ -67,16 +67,14 @@ def read_performance(
         raise MidiError(subject, f"holds more than {limits.midi_notes:,} notes; cut it into pieces")
     onset = _seconds(merged["time"], score)
     key_down, sounding = (
-        as_notes(
-            onset, _seconds(end, score) - onset, merged["pitch"], merged["velocity"], subject=subject
-        )
+        as_notes(onset, _seconds(end, score) - onset, merged["pitch"], merged["velocity"], subject=subject)
         for end in (merged["end"], np.concatenate(rings))
     )
     return key_down, sounding
 
 
 def _score(data: bytes, subject: object, limits: Limits) -> Any:
-    """symusic's view of a MIDI file."""
+    """A MIDI file as symusic sees it."""
     import symusic
 
     if len(data) > limits.midi_bytes:

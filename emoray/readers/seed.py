@@ -6,16 +6,24 @@ from emoray.config import Limits
 from emoray.errors import RequestError
 from emoray.notes import Notes
 from emoray.readers.audio import read_audio
-from emoray.readers.midi import read_midi
+from emoray.readers.midi import read_performance
 
 
-def read_seed(data: bytes, *, subject: object = "seed", limits: Limits = Limits()) -> Notes:  # noqa: B008
+def read_seed(
+    data: bytes,
+    *,
+    subject: object = "seed",
+    limits: Limits = Limits(),  # noqa: B008
+    sounding: bool = False,
+) -> Notes:
     """The notes of a MIDI file (also one wrapped in RIFF, ``.rmi``) or the melody of a recording.
 
     Args:
         data: the file.
         subject: what to blame in the error, usually a path.
         limits: what is refused.
+        sounding: whether a MIDI file's sustain pedal is applied to durations; a network hears what it
+            was trained on.
 
     Returns:
         [n] of dtype ``NOTE``, n >= 1.
@@ -30,5 +38,5 @@ def read_seed(data: bytes, *, subject: object = "seed", limits: Limits = Limits(
         start = data.find(b"MThd")  # in its data chunk; what follows the MIDI is not looked at
         data = data[start:] if start > 0 else data
     if data[:4] == b"MThd":
-        return read_midi(data, subject=subject, limits=limits)
+        return read_performance(data, subject=subject, limits=limits)[sounding]
     return read_audio(data, subject=subject, limits=limits)

@@ -25,7 +25,7 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 
 from emoray.config import DEFAULT_NOTES, RANGES
-from emoray.emotion import parse_valence
+from emoray.emotion import PLACES, parse_curve, parse_emotion
 from emoray.errors import EmorayError, RequestError
 from emoray.items import Item, Result
 from emoray.web.guards import App, error_json, guarded
@@ -115,11 +115,16 @@ class Options:
     """The form fields that are not files."""
 
     emotion: Annotated[
-        str | None, Form(description="happy, sad or a number from -1 to 1.", examples=["happy"])
+        str | None, Form(description=f"{', '.join(PLACES)} or a number from -1 to 1.", examples=["happy"])
+    ] = None
+    arousal: Annotated[float | None, _number("arousal", "Calm to excited; as the emotion by default.")] = None
+    curve: Annotated[
+        str | None, Form(description="Emotion over time: JSON, [[seconds, valence, arousal], ...].")
     ] = None
     notes: Annotated[int | None, _number("notes", f"To compose; {DEFAULT_NOTES} by default.")] = None
     seconds: Annotated[float | None, _number("seconds", "To compose, instead of notes.")] = None
     temperature: Annotated[float | None, _number("temperature", "0 takes the likeliest pitch.")] = None
+    top_p: Annotated[float | None, _number("top_p", "Share of the likeliest choices.")] = None
     strength: Annotated[float, _number("strength", "How far the emotion may pull.")] = 1.0
     random_seed: Annotated[int | None, _number("random_seed", "Drawn if none is given.")] = None
     guidance: Annotated[str | None, Form(description="Mode; the checkpoint's by default.")] = None
@@ -131,15 +136,18 @@ class Options:
         Raises:
             RequestError: the emotion is none, or there is neither an emotion nor a picture.
         """
-        if picture is None and self.emotion is None:
+        if picture is None and self.emotion is None and self.curve is None:
             raise RequestError("image", "is missing, and so is an emotion; send one of them")
         fields = dataclasses.asdict(self)
-        emotion, random_seed = fields.pop("emotion"), fields.pop("random_seed")
+        emotion, random_seed, curve = (fields.pop(name) for name in ("emotion", "random_seed", "curve"))
+        valence, arousal = (None, None) if emotion is None else parse_emotion(emotion)
+        fields["arousal"] = arousal if self.arousal is None else self.arousal
         return Item(
             id=uuid.uuid4().hex,
             seed=seed,
             picture=picture,
-            valence=None if emotion is None else parse_valence(emotion),
+            valence=valence,
+            curve=() if curve is None else parse_curve(curve),
             random_seed=secrets.randbelow(2**32) if random_seed is None else random_seed,
             **fields,
         )

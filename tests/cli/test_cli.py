@@ -13,6 +13,7 @@ from emoray.cli.batch import Engine
 from emoray.cli.learning import Preset
 from emoray.cli.shared import Guidance
 from emoray.config import GUIDANCE_MODES, PRESETS
+from emoray.emotion import PLACES
 from emoray.notes import as_notes
 from emoray.readers.midi import read_midi
 from emoray.writers.midi import midi_bytes
@@ -64,6 +65,13 @@ def test_the_seed_can_be_left_out_and_sound_and_picture_made(emoray, seed, tmp_p
     assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_curve_is_taken_from_a_file_and_needs_no_emotion(emoray, seed, tmp_path):
+    (tmp_path / "curve.json").write_text("[[0, 1], [3, -1]]")
+    options = ["--curve", f"@{tmp_path / 'curve.json'}", "--notes", 12]
+    code, out, _ = emoray("generate", "--seed", seed, *options, "--out", tmp_path / "c.mid")
+    assert (code, out.strip()) == (0, f"{tmp_path / 'c.mid'}: 40 seed notes, 12 composed, happy")
+
+
 def test_the_same_command_writes_the_same_bytes(emoray, seed, tmp_path):
     for name in ("one", "two"):
         emoray(
@@ -85,8 +93,11 @@ def test_the_same_command_writes_the_same_bytes(emoray, seed, tmp_path):
     [
         (
             ["--emotion", "joyful"],
-            "emotion: 'joyful' is not an emotion; write happy, sad or a number from -1 to 1",
+            f"emotion: 'joyful' is not an emotion; write {', '.join(PLACES)} or a number from -1 to 1",
         ),
+        (["--curve", "[[9, 1], [0, 1]]"], "curve: goes from 9 to 0 seconds; put its points in order"),
+        (["--curve", "@none.json"], "none.json: cannot be read (No such file or directory); check the path"),
+        (["--emotion", "happy", "--arousal", 2], "arousal: must lie in -1..1, got 2"),
         (["--emotion", "happy", "--notes", 0], "notes: must lie in 1..20000, got 0"),
         (["--emotion", "happy", "--strength", "nan"], "strength: must lie in 0..10, got nan"),
         ([], "has neither an image nor an emotion; give one of them"),

@@ -52,6 +52,21 @@ def test_every_cell_arrives_in_its_field(root):
     assert read(root, row | cells) == [expected]
 
 
+def test_emotions_of_all_four_quadrants_and_curves_arrive_in_their_fields(root):
+    curve = [[0, -1], [20, 1, 0.5]]
+    rows = [
+        {"seed": "a.mid", "emotion": "calm", "top_p": 0.9},
+        {"seed": "a.mid", "emotion": "calm", "arousal": 0.5},
+        {"seed": "a.mid", "curve": curve},
+        {"seed": "a.mid", "curve": json.dumps(curve)},
+    ]
+    found = read(root, *rows)
+    assert [entry.error for entry in found] == [None] * 4
+    assert [(entry.valence, entry.arousal) for entry in found[:2]] == [(1.0, -1.0), (1.0, 0.5)]
+    assert found[0].top_p == 0.9
+    assert found[2].curve == found[3].curve == "[[0.0, -1.0, -1.0], [20.0, 1.0, 0.5]]"
+
+
 def test_all_formats_say_the_same(root):
     rows = [
         {"id": "one", "seed": "a.mid", "image": None, "emotion": "sad", "notes": 40, "strength": 0.5},
@@ -71,7 +86,11 @@ def test_all_formats_say_the_same(root):
     [
         ({"seed": None}, "seed: is missing"),
         ({"emotion": None}, "neither|so is an image"),
-        ({"emotion": "angry"}, "'angry' is not an emotion"),
+        ({"emotion": "joyful"}, "'joyful' is not an emotion"),
+        ({"curve": "[[5, 1], [3, 1]]"}, "curve: goes from 5 to 3 seconds"),
+        ({"curve": [[0, 9]]}, "curve: has the valence 9.0"),
+        ({"arousal": 2}, "arousal: must be a number from -1"),
+        ({"top_p": 0}, "top p: must be a number from 0.01"),
         ({"emotion": True}, "not an emotion"),
         ({"emotion": math.nan}, "not an emotion"),
         ({"emotion": 1.5}, "not an emotion"),

@@ -1,12 +1,13 @@
 import io
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import mido
 import numpy as np
 import pretty_midi
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from emoray.config import Limits
@@ -95,7 +96,12 @@ def test_notes_are_those_of_pretty_midi(name):
     )
 )
 def test_any_tangle_of_six_keys_is_read_as_pretty_midi_reads_it(strikes):
-    """As long as each strike has a release: a second strike without one is lost, see the module."""
+    """As long as each strike has a release: a second strike without one is lost, see the module.
+
+    pretty_midi drops a strike that falls on the tick of two releases of its pitch; emoray keeps it.
+    """
+    releases = Counter((start + length, pitch) for start, length, pitch, _ in strikes)
+    assume(all(releases[start, pitch] < 2 for start, _, pitch, _ in strikes))
     events = [(start, on(pitch, 0, velocity)) for start, _, pitch, velocity in strikes]
     events += [(start + length, off(pitch)) for start, length, pitch, _ in strikes]
     events.sort(key=lambda event: event[0])

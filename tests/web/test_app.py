@@ -98,6 +98,16 @@ def test_every_option_reaches_the_item():
     assert item.without_seed is True
 
 
+def test_arousal_and_curve_reach_the_item():
+    stage = Stage()
+    generate(stage, files={"seed": b"tune"}, data={"emotion": "calm", "top_p": "0.5"})
+    generate(stage, files={"seed": b"tune"}, data={"emotion": "calm", "arousal": "0.25"})
+    generate(stage, files={"seed": b"tune"}, data={"curve": "[[0, 1], [9, -1, 0]]"})
+    assert [(item.valence, item.arousal) for item in stage.items] == [(1, -1), (1, 0.25), (None, None)]
+    assert stage.items[0].top_p == 0.5
+    assert stage.items[2].curve == ((0.0, 1.0, 1.0), (9.0, -1.0, 0.0))
+
+
 def test_a_random_seed_is_drawn_and_named_so_that_the_answer_can_be_repeated():
     stage = Stage()
     sent = {"files": {"seed": b"tune"}, "data": {"emotion": "sad"}}
@@ -116,8 +126,11 @@ def test_an_image_alone_is_enough():
     ("data", "subject"),
     [
         ({}, "image"),
-        ({"emotion": "angry"}, "emotion"),
+        ({"emotion": "joyful"}, "emotion"),
         ({"emotion": "nan"}, "emotion"),
+        ({"curve": "[[9, 1], [0, 1]]"}, "curve"),
+        ({"emotion": "sad", "arousal": "2"}, "arousal"),
+        ({"emotion": "sad", "top_p": "0"}, "top_p"),
         ({"emotion": "sad", "notes": "0"}, "notes"),
         ({"emotion": "sad", "notes": "2.5"}, "notes"),
         ({"emotion": "sad", "notes": "1000000"}, "notes"),
