@@ -10,11 +10,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from emoray.cli.shared import Local, RandomSeed, app, say, start_ray, write_bytes
-from emoray.config import ExpressivePreset, SeedPreset
+from emoray.config import PRESETS, ExpressivePreset, SeedPreset
 from emoray.errors import ConfigError
 
-Preset = Literal["seed", "expressive"]
-"""Those of ``config.PRESETS``."""
+Preset = Literal[PRESETS]  # type: ignore[valid-type]  # the one list, unpacked
 Music = Literal["own", "maestro"]
 Split = Literal["train", "validation", "test", "all"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -25,6 +24,9 @@ def ingest(
     midi_dir: Annotated[Path, typer.Argument(help="Folder of .mid and .midi files, read recursively.")],
     out: Annotated[Path, typer.Option(help="Where the corpus goes.")],
     metadata: Annotated[Path | None, typer.Option(help="csv or json with MAESTRO's columns.")] = None,
+    only_listed: Annotated[
+        bool, typer.Option("--only-listed", help="Leave out files that the metadata does not name.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a corpus that is there.")] = False,
     local: Local = False,
 ) -> None:
@@ -32,7 +34,9 @@ def ingest(
     start_ray(local=local)
     from emoray.pipeline.ingest import ingest as run
 
-    summary = run(midi_dir, out, metadata=metadata, overwrite=overwrite)
+    if only_listed and metadata is None:
+        raise ConfigError("--only-listed", "needs a list; give --metadata as well")
+    summary = run(midi_dir, out, metadata=metadata, overwrite=overwrite, only_listed=only_listed)
     splits = ", ".join(f"{count:,} {split}" for split, count in summary.splits.items())
     say(f"{out}: {summary.rows:,} rows, {summary.errors:,} errors, {summary.notes:,} notes ({splits})")
     for reason, count in summary.reasons.items():
@@ -131,18 +135,54 @@ def evaluate(
     corpus: Annotated[Path, typer.Argument(help="A corpus that `emoray ingest` made.")],
     split: Annotated[Split, typer.Option(help="Which pieces.")] = "test",
     as_json: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Compose as well: emotion, statistics, memorisation.")
+    ] = False,
+    pictures: Annotated[Path | None, typer.Option(help="Folder for pictures of the figures.")] = None,
+    beside: Annotated[list[Path] | None, typer.Option(help="Another checkpoint to set beside it.")] = None,
+    seeds: Annotated[int, typer.Option(min=6, help="Seeds to compose from, with --all.")] = 200,
+    notes: Annotated[int, typer.Option(min=32, help="Notes to compose from each, with --all.")] = 250,
     local: Local = False,
 ) -> None:
-    """Measure how well a checkpoint predicts held-out pieces."""
+    """Measure how well a checkpoint predicts held-out pieces and, with --all, how what it composes sounds."""
     start_ray(local=local)
-    from emoray.evaluate.likelihood import likelihood_table
+    from emoray.evaluate import tables
     from emoray.pipeline.evaluate import evaluate as run
 
-    report = run(None if str(checkpoint) == "pretrained" else checkpoint, corpus, split=split)
+    folder = None if str(checkpoint) == "pretrained" else checkpoint
+    report = run(folder, corpus, split=split, beside=beside or [])
+    say(f"{report['split']}: {report['pieces']} pieces, {report['likelihood']['notes']:,} notes")
+    say(tables.as_text(*tables.likelihood_rows(report)))
+    if everything:
+        from emoray.pipeline.control import evaluate_control
+
+        report["control"] = evaluate_control(folder, corpus, split=split, seeds=seeds, composed=notes)
+        _say_control(report["control"])
     if as_json:
         write_bytes(as_json, (json.dumps(report, indent=2) + "\n").encode())
-    say(f"{report['split']}: {report['pieces']} pieces, {report['likelihood']['notes']:,} notes")
-    say(likelihood_table(report["likelihood"]))
+    if pictures:
+        from emoray.writers.figures import evaluation_pictures
+
+        for name, picture in evaluation_pictures(report).items():
+            write_bytes(pictures / f"{name}.png", picture)
+        say(f"{pictures}: {len(evaluation_pictures(report))} pictures")
+
+
+def _say_control(report: dict[str, Any]) -> None:
+    """What judges hear, what it costs, what the music is like, what it remembers."""
+    from emoray.evaluate import tables
+
+    say(f"\ncontrol: {report['seeds']} seeds, {report['composed']} composed notes, happy less sad")
+    say(tables.as_text(*tables.control_rows(report)))
+    ceilings = ", ".join(f"{name} {value:.2f}" for name, value in report["judges"]["accuracy"].items())
+    say(f"judges' own cross-validated accuracy: {ceilings}")
+    if remembered := report.get("memorisation"):
+        say("")
+        say(tables.as_text(*tables.statistics_rows(report, report["default"])))
+        found = "; ".join(
+            f"{name} {row['median']:.0f} ({row['most']:.0f})" for name, row in remembered.items()
+        )
+        say(f"longest stretch shared with training, notes, median (most): {found}")
 
 
 def _preset(name: Preset, **changed: int | None) -> SeedPreset | ExpressivePreset:

@@ -26,8 +26,9 @@ from emoray.compose.drawing import draw, within_bins
 from emoray.compose.ending import CHORD, CLOSE_SECONDS, TOGETHER, chord_pitches, closing
 from emoray.compose.guidance import GAMMA, Floats, prescribed_temperature, tempo_factor, time_factor
 from emoray.compose.priming import HEARD, heard_notes, joined, primed, taken
+from emoray.compose.pulls import divergence, log_chances
 from emoray.compose.repetition import RECENT, looping
-from emoray.compose.row import Row
+from emoray.compose.row import Composed, Row
 from emoray.compose.targets import fitted_map, key_for, target
 from emoray.config import CONDITIONED_MODES, ExpressivePreset, Request, SeedGuidance, SeedPreset
 from emoray.dataset.attributes import GROUPS, attributes_ahead
@@ -120,9 +121,9 @@ class ExpressivePlayer:
         self.window = np.concatenate([self.window, [_last_window(seed) for seed in seeds]])
         self.rows += rows
 
-    def leave(self) -> list[tuple[int, Notes]]:
-        """The notes of the requests that are over, which leave the batch."""
-        over = [(row.place, row.notes()) for row in self.rows if row.is_over]
+    def leave(self) -> list[tuple[int, Composed]]:
+        """The pieces of the requests that are over, which leave the batch."""
+        over = [(row.place, row.piece) for row in self.rows if row.is_over]
         if over:
             led = [row for row in self.rows if row.is_led]
             stay = [index for index, row in enumerate(self.rows) if not row.is_over]
@@ -143,6 +144,7 @@ class ExpressivePlayer:
             led,
             np.array([WEIGHT[rows[index].mode] for index in led]).reshape(-1, 2),
             np.array([rows[index].request.strength for index in led]),
+            np.zeros(len(rows)),
         )
         told = self._told(led, emotions)
         context = self._listen(led, told)
@@ -150,10 +152,10 @@ class ExpressivePlayer:
         ends = [row.closing for row in rows]
 
         step = self._step(lead.mixed(self.network.step_logits(context, added)), context, ends, drawn)
-        pitch = self._pitch(
-            lead.mixed_pitches(self.network.pitch_logits(context, added, lead.both(step, self.device))),
-            step, emotions, ends, drawn[:, 2],
-        )  # fmt: skip
+        own = self.network.pitch_logits(context, added, lead.both(step, self.device))
+        leant = self._bent(lead.mixed_pitches(own), step, emotions)
+        lead.note_move(leant, own)
+        pitch = self._pitch(leant, ends, drawn[:, 2])
         decided = lead.both(step, self.device), lead.both(pitch, self.device)
         duration = self._duration(
             lead.mixed(self.network.duration_logits(context, added, *decided)),
@@ -164,6 +166,8 @@ class ExpressivePlayer:
         )
         note = Decided(*decided, lead.both(duration, self.device))
         velocity = self._velocity(lead.mixed(self.network.velocity_logits(context, added, note)), drawn[:, 5])
+        for row, moved in zip(rows, lead.moved.tolist(), strict=True):
+            row.divergence += moved
         self._take(
             np.stack([pitch, step, duration, velocity_bins(velocity)], axis=1), velocity, emotions, ends
         )
@@ -229,15 +233,8 @@ class ExpressivePlayer:
         logits = np.where(latest[:, None] >= STEP_EDGES, logits, -np.inf)
         return np.minimum(within_bins(self._draw(logits, drawn[:, 0]), STEP_EDGES, drawn[:, 1]), latest)
 
-    def _pitch(
-        self,
-        logits: Floats,
-        step: Floats,
-        emotions: Floats,
-        ends: Sequence[tuple[float, int | None]],
-        drawn: Floats,
-    ) -> NDArray[np.int64]:
-        """[B] pitches as the emotion bends them, out of loops and into the close."""
+    def _bent(self, logits: Floats, step: Floats, emotions: Floats) -> Floats:
+        """[B, 128] pitch logits as the emotion bends them."""
         played = Played(
             window=self.window,
             recent=self.recent,
@@ -246,7 +243,12 @@ class ExpressivePlayer:
             valence=emotions[:, 0],
             strength=np.array([row.request.strength for row in self.rows]),
         )
-        logits = bent([row.mode for row in self.rows], logits, played, self.clusters, self.guidance)
+        return bent([row.mode for row in self.rows], logits, played, self.clusters, self.guidance)
+
+    def _pitch(
+        self, logits: Floats, ends: Sequence[tuple[float, int | None]], drawn: Floats
+    ) -> NDArray[np.int64]:
+        """[B] pitches, out of loops and into the close."""
         logits = np.where(looping(self.recent), -np.inf, logits)
         for index, (_, chord) in enumerate(ends):
             if chord is not None:
@@ -319,6 +321,8 @@ class _Lead:
     """[L, 2] of pitches and of the rest, at strength 1."""
     strength: Floats
     """[L]."""
+    moved: Floats
+    """[B] nats that the drawn distributions of this note are from the network's own, so far."""
 
     def mixed(self, logits: Tensor) -> Floats:
         """[G, 1, K] logits to [B, K]: led rows go from untold towards, and past, told, and calm down."""
@@ -327,7 +331,13 @@ class _Lead:
         calmed = 1 - CALMING * np.minimum(self.strength, 1)
         untold[self.led] += weight[:, None] * (told - untold[self.led])
         untold[self.led] /= calmed[:, None]
+        self.note_move(untold, logits)
         return untold
+
+    def note_move(self, drawn_from: Floats, logits: Tensor) -> None:
+        """Add how far the logits [B, K] that are drawn from lie from the network's own."""
+        own, _ = self._parted(logits)
+        self.moved[:] += divergence(log_chances(drawn_from), log_chances(own))
 
     def mixed_pitches(self, logits: Tensor) -> Floats:
         """[G, 1, 128] logits to [B, 128]: what is told counts by pitch class.

@@ -87,12 +87,12 @@ def pulled(logits: Floats, direction: Floats, budget: Floats) -> Floats:
     Bisection; a direction that cannot spend its budget is followed as far as ``STEEPEST``.
     """
     possible = np.isfinite(logits)
-    start = _log_chances(logits)
+    start = log_chances(logits)
     centred = np.where(possible, direction - direction.mean(axis=1, keepdims=True), 0)
     low, high = np.zeros(len(logits)), np.full(len(logits), STEEPEST)
     for _ in range(50):
         middle = (low + high) / 2
-        far = divergence(_log_chances(start + middle[:, None] * centred), start) > budget
+        far = divergence(log_chances(start + middle[:, None] * centred), start) > budget
         low, high = np.where(far, low, middle), np.where(far, middle, high)
     moved: Floats = start + low[:, None] * centred
     return moved
@@ -106,7 +106,8 @@ def divergence(log_p: Floats, log_q: Floats) -> Floats:
     return total
 
 
-def _log_chances(logits: Floats) -> Floats:
+def log_chances(logits: Floats) -> Floats:
+    """[B, K] logits to the logarithm of each choice's chance."""
     top = logits - logits.max(axis=1, keepdims=True)
     result: Floats = top - np.log(np.exp(top).sum(axis=1, keepdims=True))
     return result

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,14 @@ from emoray.notes import SHORTEST, Notes, as_notes, starting_at
 
 MOST_NOTES_A_SECOND = 40
 """Ends a request in seconds even if the network stands still; real pieces stay under it."""
+
+
+class Composed(NamedTuple):
+    """A composed piece."""
+
+    notes: Notes
+    divergence: float
+    """Kullback-Leibler divergence of what was drawn from, from the network's own: nats a note."""
 
 
 @dataclass(eq=False)
@@ -33,6 +42,8 @@ class Row:
     """Seconds since the seed's last onset."""
     chord: int = 0
     """Notes of the close so far."""
+    divergence: float = 0.0
+    """Nats that guidance has moved its notes' distributions from the network's own, summed over notes."""
     composed: list[tuple[float, float, int, int]] = field(default_factory=list)
     """(onset after the seed's last, duration, pitch, velocity) of each note."""
 
@@ -62,6 +73,11 @@ class Row:
         """Whether its last note is composed."""
         notes, seconds = self.length
         return len(self.composed) >= notes or self.clock >= seconds or self.chord >= CHORD
+
+    @property
+    def piece(self) -> Composed:
+        """What has become of the request."""
+        return Composed(self.notes(), self.divergence / max(len(self.composed), 1))
 
     def notes(self) -> Notes:
         """The composed notes; those past the asked seconds are left out, but for the first."""

@@ -13,9 +13,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-import numpy as np
-
 from emoray.compose.expressive_player import ExpressivePlayer
+from emoray.compose.row import Composed
 from emoray.compose.seed_player import SeedPlayer
 from emoray.config import CONDITIONED_MODES, ExpressivePreset, Request, SeedGuidance, SeedPreset
 from emoray.errors import RequestError
@@ -60,10 +59,14 @@ class Composer:
             )
 
     def compose(self, requests: Sequence[Request]) -> list[Notes]:
-        """The composed notes of each request, in order; onsets go on where its seed's last onset is.
+        """The composed notes of each request, in order: see ``pieces``."""
+        return [piece.notes for piece in self.pieces(requests)]
+
+    def pieces(self, requests: Sequence[Request]) -> list[Composed]:
+        """What becomes of each request, in order; onsets go on where its seed's last onset is.
 
         Returns:
-            One note array a request, 1 to its ``length`` notes, without the seed.
+            One piece a request, of 1 to its ``length`` notes, without the seed.
 
         Raises:
             RequestError: see ``check``.
@@ -71,16 +74,15 @@ class Composer:
         for request in requests:
             self.check(request)
         waiting = deque(enumerate(requests))
-        answers: list[Notes] = [np.empty(0)] * len(requests)
+        answers: dict[int, Composed] = {}
         player = self._player()
         while waiting or player.rows:
             room = min(self.rows - len(player.rows), len(waiting))
             if room:
                 player.enter([waiting.popleft() for _ in range(room)])
             player.advance()
-            for place, notes in player.leave():
-                answers[place] = notes
-        return answers
+            answers.update(player.leave())
+        return [answers[place] for place in range(len(requests))]
 
     def _player(self) -> SeedPlayer | ExpressivePlayer:
         checkpoint = self.checkpoint

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from emoray.compose.bending import Played, bent
 from emoray.compose.guidance import GAMMA, Floats, prescribed_temperature, tempo_factor, time_factor
-from emoray.compose.pulls import RECENT
-from emoray.compose.row import Row
+from emoray.compose.pulls import RECENT, divergence, log_chances
+from emoray.compose.row import Composed, Row
 from emoray.config import Request, SeedGuidance, SeedPreset
 from emoray.dataset.clusters import EmotionClusters
 from emoray.dataset.windows import encode
@@ -59,9 +59,9 @@ class SeedPlayer:
         """Take requests, with their places in the answer, into the batch."""
         self.rows += [self._entering(place, request) for place, request in waiting]
 
-    def leave(self) -> list[tuple[int, Notes]]:
-        """The notes of the requests that are over, which leave the batch."""
-        over = [(row.place, row.notes()) for row in self.rows if row.is_over]
+    def leave(self) -> list[tuple[int, Composed]]:
+        """The pieces of the requests that are over, which leave the batch."""
+        over = [(row.place, row.piece) for row in self.rows if row.is_over]
         self.rows = [row for row in self.rows if not row.is_over]
         return over
 
@@ -80,10 +80,16 @@ class SeedPlayer:
             strength=np.array([row.request.strength for row in rows]),
         )
         curved = bent([row.mode for row in rows], logits, played, self.clusters, self.guidance)
+        heat = np.array([
+            prescribed_temperature(row.mode, self.guidance)
+            if row.request.temperature is None
+            else row.request.temperature
+            for row in rows
+        ])  # fmt: skip
+        moved = divergence(log_chances(curved / np.where(heat > 0, heat, 1)[:, None]), log_chances(logits))
         for index, row in enumerate(rows):
-            asked = row.request.temperature
-            temperature = prescribed_temperature(row.mode, self.guidance) if asked is None else asked
-            pitch = sample_pitch(curved[index], temperature, row.generator)
+            row.divergence += float(moved[index])
+            pitch = sample_pitch(curved[index], float(heat[index]), row.generator)
             _append(row, pitch, float(step[index]), float(duration[index]), emotions[index])
 
     def _entering(self, place: int, request: Request) -> _SeedRow:

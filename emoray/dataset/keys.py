@@ -25,6 +25,23 @@ TEMPLATES: Floats = np.array(
 """[24, 12] ratings of each pitch class in each key."""
 
 
+SCALES = np.array([
+    np.roll(np.isin(np.arange(12), degrees), tonic)
+    for degrees in ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 11)) for tonic in range(12)
+], dtype=np.float64)  # fmt: skip
+"""[24, 12] which pitch classes the major and the harmonic minor scales hold."""
+
+
+def in_scale(profile: Floats) -> Floats:
+    """[..., 12] profiles to the share of notes inside each of the 24 scales, [..., 24].
+
+    >>> float(in_scale(pitch_classes(np.array([60, 62, 64, 66])))[0])
+    0.75
+    """
+    share: Floats = profile @ SCALES.T
+    return share
+
+
 def pitch_classes(pitch: NDArray[Any]) -> Floats:
     """[n] MIDI numbers to a profile [12]; even without notes."""
     counts = np.bincount(np.asarray(pitch, np.int64) % 12, minlength=12).astype(np.float64)

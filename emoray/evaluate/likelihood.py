@@ -171,6 +171,27 @@ def _chunk_nats(
     return {name: values.reshape(chunk.known.shape) for name, values in flat.items()}, after
 
 
+def nats_after_seeds(checkpoint: Checkpoint, seeds: Sequence[Notes], composed: Sequence[Notes]) -> float:
+    """Nats a note (pitch, step and duration) of composed pieces after their seeds, told nothing.
+
+    The seed preset's times are judged by normal densities of a standard deviation of ``UNKNOWN``: compare
+    its figures with each other only.
+    """
+    whole = [np.concatenate(pair) for pair in zip(seeds, composed, strict=True)]
+    total = 0.0
+    if isinstance(checkpoint.network, SeedNetwork):
+        window = checkpoint.preset.window  # type: ignore[union-attr]
+        for notes, seed in zip(whole, seeds, strict=True):
+            sums = seed_sums(checkpoint.network, notes[max(0, len(seed) - window) :], window, UNKNOWN)
+            total += sums["pitch_nll"] + sums["step_nll"] + sums["duration_nll"]
+    else:
+        for first in range(0, len(whole), TOGETHER):
+            some = slice(first, first + TOGETHER)
+            for row in expressive_nats(checkpoint, whole[some], [len(seed) for seed in seeds[some]]):
+                total += float((row["pitch"] + row["step"] + row["duration"]).sum())
+    return total / sum(len(notes) for notes in composed)
+
+
 def pitch_sums(log_chances: NDArray[np.float64], pitch: NDArray[np.int64]) -> Sums:
     """Nats and ranks of the pitches that came true."""
     rows = np.arange(len(pitch))
@@ -193,25 +214,3 @@ def likelihood_report(sums: Sums) -> dict[str, Any]:
     for row in (report, report["uniform"], report["unigram"]):
         row["total_nll"] = row["pitch_nll"] + row["step_nll"] + row["duration_nll"]
     return report
-
-
-def likelihood_table(report: dict[str, Any]) -> str:
-    """The report as lines for a terminal."""
-    measures = (
-        "pitch_nll",
-        "step_nll",
-        "duration_nll",
-        "total_nll",
-        "velocity_nll",
-        "pitch_top1",
-        "pitch_top5",
-    )
-    lines = [f"{'nats a note':16}" + "".join(f"{name.removesuffix('_nll'):>12}" for name in measures)]
-    rows = ("unigram_recent", "bigram", "repeat_last", "unigram", "uniform")
-    for name, row in (("this network", report), *((name, report[name]) for name in rows)):
-        cells = "".join(f"{row[key]:12.3f}" if key in row else " " * 12 for key in measures)
-        lines.append(f"{name:16}{cells}".rstrip())
-    lines.append(
-        f"{'sounding':16}{'':24}{report['unigram']['sounding_nll']:12.3f}   (unigram, with the pedal)"
-    )
-    return "\n".join(lines)

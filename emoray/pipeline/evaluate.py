@@ -1,9 +1,13 @@
-"""Evaluate: a checkpoint on one split of a corpus, by Ray Data: pieces in parts, sums back."""
+"""Evaluate: the likelihood of one split under checkpoints, by Ray Data: pieces in parts, sums back.
+
+What a checkpoint composes is measured in ``control.py``.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +28,38 @@ from emoray.progress import Meter
 SPLITS = ("train", "validation", "test", "all")
 
 
-def evaluate(checkpoint: Path | None, folder: Path, *, split: str = "test") -> dict[str, Any]:
+def evaluate(
+    checkpoint: Path | None, folder: Path, *, split: str = "test", beside: Sequence[Path] = ()
+) -> dict[str, Any]:
     """Likelihood of one split of a corpus: ``{"likelihood": {"pitch_nll": ...}, ...}``.
+
+    Args:
+        checkpoint: None is the one that ships.
+        folder: a corpus.
+        split: which pieces.
+        beside: further checkpoints; their figures are under ``beside``, by the names of their folders.
 
     Raises:
         CorpusError: it is not a corpus, or has no piece of that split that is longer than a window.
         CheckpointError: see ``load_checkpoint``.
     """
-    loaded = load_checkpoint(checkpoint)
     summary = corpus.open_corpus(folder)
     if split not in SPLITS:
         raise CorpusError(folder, f"has no split {split!r}; choose one of {', '.join(SPLITS)}")
     pieces = summary.rows - summary.errors if split == "all" else summary.splits.get(split, 0)
     if not pieces:
         raise CorpusError(folder, f"has no {split} pieces; ingest more files or choose another --split")
-    work = {"checkpoint": checkpoint and str(checkpoint.resolve()), "counts": _counts(folder)}
+    counts = _counts(folder)
+    report = {"split": split, "pieces": pieces} | _likelihood(checkpoint, folder, split, pieces, counts)
+    others = {other.name: _likelihood(other, folder, split, pieces, counts)["likelihood"] for other in beside}
+    return report | ({"beside": others} if others else {})
+
+
+def _likelihood(
+    checkpoint: Path | None, folder: Path, split: str, pieces: int, counts: TrainingCounts
+) -> dict[str, Any]:
+    loaded, summary = load_checkpoint(checkpoint), corpus.open_corpus(folder)
+    work = {"checkpoint": checkpoint and str(checkpoint.resolve()), "counts": counts}
     deviations = UNKNOWN
     if loaded.preset_name == "seed" and summary.splits.get("validation"):
         known = _sums(folder, "validation", summary.splits["validation"], work | {"deviations": UNKNOWN})
@@ -49,8 +70,6 @@ def evaluate(checkpoint: Path | None, folder: Path, *, split: str = "test") -> d
     if not sums.get("notes"):
         raise CorpusError(folder, f"has no {split} piece longer than {RECENT} notes; ingest more")
     return {
-        "split": split,
-        "pieces": pieces,
         "checkpoint": loaded.fingerprint[:12],
         "preset": loaded.preset_name,
         "likelihood": likelihood_report(sums),

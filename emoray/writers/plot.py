@@ -33,6 +33,30 @@ def piano_roll(notes: Notes, *, seed_notes: int = 0, title: str = "") -> bytes:
         title: above the picture.
     """
     figure, axes = _figure(min(24.0, max(8.0, end(notes) / 3)), 4.2)
+    _roll(axes, notes, seed_notes)
+    axes.set_xlabel("seconds")
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)  # above, not over the notes
+    axes.set_title(title, loc="left")
+    return png(figure)
+
+
+def piano_rolls(pieces: Mapping[str, Notes], *, seed_notes: int) -> bytes:
+    """Piano rolls one above the other, on one scale of time and of pitch, a title each."""
+    figure, first = _figure(11.0, 2.3 * len(pieces))
+    first.remove()
+    rows = figure.subplots(len(pieces), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for axes, (title, notes) in zip(rows, pieces.items(), strict=True):
+        _roll(_plain(axes), notes, seed_notes)
+        axes.set_title(title, loc="left")
+    together = np.concatenate(list(pieces.values()))
+    rows[-1].set_xlim(0, end(together) * 1.01)
+    rows[-1].set_ylim(int(together["pitch"].min()) - 3, int(together["pitch"].max()) + 3)
+    rows[-1].set_xlabel("seconds")
+    return png(figure)
+
+
+def _roll(axes: Any, notes: Notes, seed_notes: int) -> None:
+    """Bars of a piece, lines at its octaves and where the seed ends."""
     parts = (("seed", BLUE, notes[:seed_notes]), ("composed", VERMILION, notes[seed_notes:]))
     for name, colour, part in parts:
         if len(part):
@@ -46,15 +70,11 @@ def piano_roll(notes: Notes, *, seed_notes: int = 0, title: str = "") -> bytes:
         axes.axhline(pitch - 0.5, color="#dddddd", linewidth=0.8, zorder=0)
     if 0 < seed_notes < len(notes):
         axes.axvline(notes["onset"][seed_notes], color=GREY, linewidth=1, linestyle=":")
-    axes.set_xlabel("seconds")
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)  # above, not over the notes
-    axes.set_title(title, loc="left")
-    return _png(figure)
 
 
 def loss_curves(epochs: Sequence[Mapping[str, float]]) -> bytes:
     """Training and validation loss, and nats of each part, by epoch; a key that an epoch lacks is a gap."""
-    figure, left, right = _two_axes(10.0, 4.0)
+    figure, left, right = two_axes(10.0, 4.0)
     number = [epoch.get("epoch", index + 1) for index, epoch in enumerate(epochs)]
     curves = (
         (left, "train_loss", "training", GREY),
@@ -74,7 +94,7 @@ def loss_curves(epochs: Sequence[Mapping[str, float]]) -> bytes:
         axes.set_title(label, loc="left")
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False)
-    return _png(figure)
+    return png(figure)
 
 
 def cluster_picture(
@@ -93,7 +113,7 @@ def cluster_picture(
         features_names: of the 9 columns.
         cluster_names: of the two clusters; one of them ``happy``.
     """
-    figure, left, right = _two_axes(12.0, 4.8)
+    figure, left, right = two_axes(12.0, 4.8)
     middle = features.mean(axis=0)
     plane = np.linalg.svd(features - middle, full_matrices=False)[2][:2]
     points, centres = (features - middle) @ plane.T, (np.array(centroids) - middle) @ plane.T
@@ -119,7 +139,7 @@ def cluster_picture(
     right.invert_yaxis()
     right.axvline(0, color="black", linewidth=0.8)
     right.set_xlabel("happy centroid less sad centroid, standard deviations")
-    return _png(figure)
+    return png(figure)
 
 
 def _bars(axes: Any, notes: Notes, colour: str, label: str) -> None:
@@ -147,7 +167,8 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
     return figure, _plain(figure.add_subplot())
 
 
-def _two_axes(width: float, height: float) -> tuple[Any, Any, Any]:
+def two_axes(width: float, height: float) -> tuple[Any, Any, Any]:
+    """A figure of so many inches, and two axes side by side."""
     figure, first = _figure(width, height)
     first.remove()
     left, right = figure.subplots(1, 2)
@@ -159,7 +180,8 @@ def _plain(axes: Any) -> Any:
     return axes
 
 
-def _png(figure: Any) -> bytes:
+def png(figure: Any) -> bytes:
+    """A figure as a file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()

@@ -13,8 +13,10 @@ from emoray.evaluate.likelihood import (
     expressive_nats,
     likelihood_report,
     likelihood_sums,
-    likelihood_table,
+    nats_after_seeds,
+    seed_sums,
 )
+from emoray.evaluate.tables import likelihood_rows
 from emoray.model.checkpoint import Checkpoint
 from emoray.model.expressive import Decided, ExpressiveNetwork, Heard
 from emoray.model.network import Prediction, SeedNetwork
@@ -120,7 +122,24 @@ def test_all_models_answer_for_the_same_notes_and_short_pieces_count_nothing():
         assert report(loaded, pieces)["notes"] == 35 + 6
 
 
-def test_the_table_has_a_row_for_the_network_and_for_each_rule():
-    lines = likelihood_table(report(seed_checkpoint(), [tune(40)])).splitlines()
-    names = ["this", "unigram_recent", "bigram", "repeat_last", "unigram", "uniform", "sounding"]
-    assert [line.split()[0] for line in lines[1:]] == names
+def test_the_table_has_a_row_for_the_network_for_those_beside_it_and_for_each_rule():
+    figures = report(seed_checkpoint(), [tune(40)])
+    heads, rows = likelihood_rows({"preset": "seed", "likelihood": figures, "beside": {"other": figures}})
+    names = ["seed preset", "other preset", "unigram_recent", "bigram", "repeat_last", "unigram", "uniform"]
+    assert [row[0] for row in rows] == [*names, "unigram, with the pedal"]
+    assert rows[0][1:] == rows[1][1:]
+    assert rows[0][heads.index("total")] == f"{figures['total_nll']:.3f}"
+
+
+@pytest.mark.parametrize("loaded", [seed_checkpoint(), expressive_checkpoint()], ids=["seed", "expressive"])
+def test_nats_of_composed_notes_are_theirs_alone_with_the_seed_before_them(loaded):
+    """What a whole piece costs from its note 60 on is what its notes from there on cost after the rest."""
+    notes = tune(100)
+    found = nats_after_seeds(loaded, [notes[:60]], [notes[60:]])
+    if isinstance(loaded.network, SeedNetwork):
+        whole, head = (seed_sums(loaded.network, part, 25, (1.0, 1.0)) for part in (notes, notes[:60]))
+        expected = sum(whole[f"{name}_nll"] - head[f"{name}_nll"] for name in ("pitch", "step", "duration"))
+    else:
+        [row] = expressive_nats(loaded, [notes], [60])
+        expected = sum(row[name].sum() for name in ("pitch", "step", "duration"))
+    assert found == pytest.approx(expected / 40, rel=1e-4)

@@ -1,0 +1,189 @@
+"""Control: compose every case from the same seeds, by Ray tasks, and report what judges hear.
+
+A task composes one case for one emotion, all seeds side by side; music depends on the request alone, so
+nothing here depends on how many tasks run at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+
+from emoray.compose.sampler import Composer
+from emoray.config import CONDITIONED_MODES, GUIDANCE_MODES, Request
+from emoray.dataset import corpus
+from emoray.errors import CorpusError
+from emoray.evaluate.control import (
+    COMPOSED,
+    EMOTIONS,
+    PAIR,
+    SEED_NOTES,
+    SEEDS,
+    UNGUIDED,
+    Case,
+    control_report,
+    known_effect,
+    seeds_of,
+    variety,
+)
+from emoray.evaluate.judges import bench
+from emoray.evaluate.likelihood import nats_after_seeds
+from emoray.evaluate.memorisation import Training
+from emoray.evaluate.statistics import FAULTS, compared
+from emoray.model.checkpoint import Checkpoint, load_checkpoint
+from emoray.notes import Notes
+from emoray.progress import Meter
+
+FEWEST_SEEDS = 6
+"""Two halves of fewer have no distances to compare."""
+STRENGTHS = (0.25, 0.5, 1.5)
+"""Of the default mode, beside 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What a case made of all seeds for one emotion."""
+
+    pieces: list[Notes]
+    nats: float
+    """Pitch, step and duration under the unguided network, a note."""
+    divergence: float
+    """Of what was drawn from, from the unguided network, nats a note."""
+
+
+def cases_of(checkpoint: Checkpoint) -> list[Case]:
+    """Every mode that a checkpoint can be asked for, and its default mode at several strengths."""
+    led = checkpoint.preset_name == "expressive"
+    modes = [mode for mode in GUIDANCE_MODES if led or mode not in CONDITIONED_MODES]
+    return [Case(mode) for mode in modes] + [Case(checkpoint.guidance, strength) for strength in STRENGTHS]
+
+
+def evaluate_control(
+    folder: Path | None,
+    pieces_of: Path,
+    *,
+    split: str = "test",
+    seeds: int = SEEDS,
+    composed: int = COMPOSED,
+    cases: list[Case] | None = None,
+) -> dict[str, Any]:
+    """Control, cost, variety, statistics and memorisation of a checkpoint, from openings of a split.
+
+    Args:
+        folder: the checkpoint; None is the one that ships.
+        pieces_of: a corpus.
+        split: where the seeds come from.
+        seeds: how many, at most.
+        composed: notes after each.
+        cases: None is ``cases_of`` the checkpoint.
+
+    Raises:
+        CorpusError: too few pieces of the split are long enough.
+    """
+    checkpoint = load_checkpoint(folder)
+    found = [notes for _, notes in corpus.read_pieces(pieces_of, split, sounding=checkpoint.sounding)]
+    openings, real = seeds_of(found, seeds, composed)
+    if len(openings) < FEWEST_SEEDS:
+        raise CorpusError(
+            pieces_of,
+            f"has only {len(openings)} stretches of {SEED_NOTES + composed} {split} notes to compose from,"
+            f" {FEWEST_SEEDS} are needed; ingest more files or ask for fewer --notes",
+        )
+    asked = cases_of(checkpoint) if cases is None else cases
+    made = _made(folder, checkpoint, openings, composed, asked)
+    unguided = made[UNGUIDED, "happy"]
+    report: dict[str, Any] = {
+        "seeds": len(openings),
+        "composed": composed,
+        "default": Case(checkpoint.guidance).name,
+        "judges": {"accuracy": bench().accuracy, "provenance": bench().provenance},
+        "real": {"variety": variety(real)},
+        "unguided": {
+            "nats": unguided.nats,
+            "variety": variety(unguided.pieces),
+            "statistics": compared(unguided.pieces, real),
+            "divergence": unguided.divergence,
+        },
+        "rule": control_report(known_effect(real), real, bench()),
+        "cases": {case.name: _case_report(case, made, unguided, real) for case in asked if case != UNGUIDED},
+    }
+    default = Case(checkpoint.guidance)
+    if default in asked:
+        training = Training([notes for _, notes in corpus.read_pieces(pieces_of, "train", sounding=True)])
+        guided = [piece for emotion in PAIR for piece in made[default, emotion].pieces]
+        report["memorisation"] = {
+            name: _longest(training, pieces)
+            for name, pieces in (("composed", guided), ("unguided", unguided.pieces), ("real", real))
+        }
+    return report
+
+
+def _case_report(
+    case: Case, made: dict[tuple[Case, str], Made], unguided: Made, real: list[Notes]
+) -> dict[str, Any]:
+    by_emotion = {emotion: made[case, emotion] for emotion in EMOTIONS if (case, emotion) in made}
+    pair = [piece for emotion in PAIR for piece in by_emotion[emotion].pieces]
+    heard = control_report({name: one.pieces for name, one in by_emotion.items()}, unguided.pieces, bench())
+    beside_real = compared(pair, real)
+    extra = {emotion: by_emotion[emotion].nats - unguided.nats for emotion in PAIR}
+    return heard | {
+        "variety": variety(pair),
+        "extra_nats": extra | {"worse": max(extra.values())},
+        "divergence": float(np.mean([by_emotion[emotion].divergence for emotion in PAIR])),
+        "overlap_share": beside_real["all"]["share"],
+        "faults": {name: beside_real[name]["found"] for name in FAULTS},
+        "statistics": beside_real,
+    }
+
+
+def _longest(training: Training, pieces: list[Notes]) -> dict[str, float]:
+    found = [training.longest_shared(notes) for notes in pieces]
+    return {"median": float(np.median(found)), "most": float(np.max(found))}
+
+
+def _made(
+    folder: Path | None, checkpoint: Checkpoint, openings: list[Notes], composed: int, cases: list[Case]
+) -> dict[tuple[Case, str], Made]:
+    """Every case with every emotion it is asked for; the default mode at strength 1 with all four."""
+    wanted = [(UNGUIDED, "happy")]
+    four = Case(checkpoint.guidance) if checkpoint.preset_name == "expressive" else None
+    for case in cases:
+        if case != UNGUIDED:
+            wanted += [(case, emotion) for emotion in (EMOTIONS if case == four else PAIR)]
+    shared = ray.put(openings)
+    where = str(folder.resolve()) if folder else None
+    task = ray.remote(num_cpus=1)(compose_case)
+    waiting = {task.remote(where, shared, composed, *one): one for one in wanted}
+    made: dict[tuple[Case, str], Made] = {}
+    with Meter("compose", len(wanted), "cases") as meter:
+        while waiting:
+            [ready], _ = ray.wait(list(waiting), num_returns=1)
+            made[waiting.pop(ready)] = ray.get(ready)
+            meter.advance(1)
+    return made
+
+
+def compose_case(folder: str | None, openings: list[Notes], composed: int, case: Case, emotion: str) -> Made:
+    """One case for one emotion from all seeds: runs in a worker."""
+    torch.set_num_threads(1)
+    checkpoint = load_checkpoint(Path(folder) if folder else None)
+    valence, arousal = EMOTIONS[emotion]
+    requests = [
+        Request(
+            seed=seed, valence=valence, arousal=arousal, random_seed=index, notes=composed,
+            guidance=case.mode, strength=case.strength,
+        )
+        for index, seed in enumerate(openings)
+    ]  # fmt: skip
+    found = Composer(checkpoint, rows=len(requests)).pieces(requests)
+    pieces = [piece.notes for piece in found]
+    return Made(
+        pieces=pieces,
+        nats=nats_after_seeds(checkpoint, openings, pieces),
+        divergence=float(np.mean([piece.divergence for piece in found])),
+    )
