@@ -14,6 +14,8 @@ PRESET ?= seed
 RUN ?= runs/$(PRESET)
 WORKERS ?= 1
 TRAIN_OPTIONS ?=
+CHECKPOINT ?= pretrained
+EVALUATION ?= evaluation
 # What `make pretrain` learns from, MAESTRO v3.0.0 unpacked, and for how many minutes.
 MAESTRO ?= maestro-v3.0.0
 MINUTES ?= 300
@@ -25,7 +27,7 @@ ifdef RAY_ADDRESS
 export RAY_AUTH_MODE ?= token
 endif
 
-.PHONY: help setup demo test test-fast check format doctor ingest cluster train pretrain evaluate bench lock clean
+.PHONY: help setup demo test test-fast check format doctor ingest cluster train pretrain evaluate gallery bench lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -79,8 +81,11 @@ pretrain: $(READY) ## MAESTRO=folder [MINUTES=300] to the shipped checkpoint; wh
 	mkdir -p $(PRETRAINED)
 	cd $(PRETRAIN)/run && cp weights.safetensors config.json emotion.json metrics.json README.md $(CURDIR)/$(PRETRAINED)
 
-evaluate: $(READY) ## RUN on the test split of CORPUS
-	$(BIN)/emoray evaluate $(RUN) $(CORPUS) --split test --json $(RUN)/evaluation.json
+evaluate: $(READY) ## CHECKPOINT (by default the one that ships) on the test split of CORPUS: all figures, table, pictures
+	$(BIN)/emoray evaluate $(CHECKPOINT) $(CORPUS) --split test --all --beside emoray/pretrained/seed --json $(EVALUATION)/evaluation.json --pictures $(EVALUATION)
+
+gallery: $(READY) ## docs/gallery anew, with the checkpoint that ships
+	$(BIN)/emoray gallery --out docs/gallery
 
 lock: ## Write requirements.lock anew from .venv
 	$(BIN)/python -m pip freeze --all --exclude-editable | sed -E 's/\+cpu$$//' | grep -viE '^(fer|basic-pitch|tinysoundfont|emoray|pip|wheel)[= ]' > requirements.lock

@@ -23,6 +23,7 @@ BELOW_RAY = {
     "demo",
     "web",
     "batch",
+    "gallery",
 }
 MAY_IMPORT = {
     "errors": set(),
@@ -39,6 +40,7 @@ MAY_IMPORT = {
     "evaluate": BASE | {"dataset", "model", "compose"},
     "answer": BASE | {"writers"},
     "demo": BASE | {"writers"},
+    "gallery": BASE | {"demo", "writers"},
     "doctor": {"errors", "readers"},
     "web": BASE,
     "batch": BASE | {"readers"},
@@ -49,7 +51,8 @@ MAY_IMPORT = {
 ONLY_IN = {
     "ray": {"pipeline", "cli/shared"},
     "typer": {"cli"},
-    "sklearn": {"dataset/clusters"},
+    "sklearn": {"dataset/clusters", "evaluate/judges"},
+    "scipy": {"evaluate/statistics"},
     "symusic": {"readers/midi"},
     "pretty_midi": {"writers"},
     "librosa": {"readers"},
@@ -57,7 +60,7 @@ ONLY_IN = {
     "onnxruntime": {"readers"},
     "cv2": {"readers"},
     "h5py": {"readers"},
-    "matplotlib": {"writers/plot"},
+    "matplotlib": {"writers/plot", "writers/figures"},
     "tinysoundfont": {"writers/audio"},
     "fastapi": {"web"},
     "tensorboardX": {"pipeline/run_folder"},

@@ -9,7 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from emoray.cli.learning import cluster, ingest, train
-from emoray.cli.shared import app, read_bytes, render_beside, say, start_ray
+from emoray.cli.shared import (
+    Checkpoint,
+    GuidanceMode,
+    app,
+    read_bytes,
+    render_beside,
+    say,
+    start_ray,
+)
 from emoray.errors import ConfigError
 
 MARK = ".emoray-demo"
@@ -49,6 +57,22 @@ def demo(out: Annotated[Path, typer.Option(help="Where everything goes.")] = Pat
     for row in rows:
         say(f"  {out / 'music' / row['id']}.wav")
     say(f"Look at: {out / 'emotion.png'}, {out / 'run' / 'loss.png'}")
+
+
+@app.command()
+def gallery(
+    out: Annotated[Path, typer.Option(help="The folder.")] = Path("docs/gallery"),
+    checkpoint: Checkpoint = None,
+    guidance: GuidanceMode = None,
+) -> None:
+    """Compose five seeds without an emotion, happy and sad, with pictures and a page."""
+    from emoray.compose.sampler import Composer
+    from emoray.gallery import hang
+    from emoray.model.checkpoint import load_checkpoint
+
+    loaded = load_checkpoint(checkpoint)
+    files = hang(out, Composer(loaded).compose, guidance or loaded.guidance)
+    say(f"{out}: {len(files)} files; look at {out / 'README.md'}")
 
 
 def _fresh(out: Path) -> None:
