@@ -16,9 +16,10 @@ WORKERS ?= 1
 TRAIN_OPTIONS ?=
 CHECKPOINT ?= pretrained
 EVALUATION ?= evaluation
-# What `make pretrain` learns from, MAESTRO v3.0.0 unpacked, and for how many minutes.
+# What `make pretrain` learns from, MAESTRO v3.0.0 unpacked, and for how many minutes, by one worker a core.
 MAESTRO ?= maestro-v3.0.0
-MINUTES ?= 300
+MINUTES ?= 105
+pretrain: WORKERS := 2
 PRETRAIN ?= runs/pretrain
 PRETRAINED := emoray/pretrained/expressive
 
@@ -74,7 +75,7 @@ train: $(READY) ## MIDI to CORPUS to EMOTION to RUN, here or on RAY_ADDRESS; wha
 	test -f $(EMOTION) || $(MAKE) cluster
 	$(BIN)/emoray train $(CORPUS) --emotion $(EMOTION) --preset $(PRESET) --out $(RUN) --workers $(WORKERS) $(if $(wildcard $(RUN)/run.json),--resume) $(TRAIN_OPTIONS)
 
-pretrain: $(READY) ## MAESTRO=folder [MINUTES=300] to the shipped checkpoint; what is there is kept
+pretrain: $(READY) ## MAESTRO=folder [MINUTES=105] to the shipped checkpoint; what is there is kept
 	test -f $(PRETRAIN)/corpus/_SUCCESS.json || $(BIN)/emoray ingest $(MAESTRO) --out $(PRETRAIN)/corpus --metadata $(MAESTRO)/maestro-v3.0.0.csv --only-listed
 	test -f $(PRETRAIN)/emotion.json || $(BIN)/emoray cluster $(PRETRAIN)/corpus --out $(PRETRAIN)/emotion.json $(if $(LABELS),--labels $(LABELS))
 	$(BIN)/emoray train $(PRETRAIN)/corpus --emotion $(PRETRAIN)/emotion.json --preset expressive --out $(PRETRAIN)/run --workers $(WORKERS) --max-minutes $(MINUTES) --half --music maestro $(if $(wildcard $(PRETRAIN)/run/run.json),--resume) $(TRAIN_OPTIONS)

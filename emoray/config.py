@@ -155,6 +155,7 @@ class Limits:
     midi_notes: int = 1_000_000
     audio_bytes: int = 100_000_000
     audio_seconds: float = 600.0
+    """Of a longer recording the end is heard."""
     picture_bytes: int = 20_000_000
     picture_pixels: int = 50_000_000
 

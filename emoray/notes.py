@@ -3,8 +3,8 @@
 Conventions
 -----------
 A piece is a 1-D structured array of dtype ``NOTE``, sorted by (onset, pitch). Times are in seconds;
-pitch is a MIDI number (60 = middle C). ``duration`` is key-down time: the sustain pedal is ignored,
-here and so everywhere. ``step`` is derived from onset and never stored.
+pitch is a MIDI number (60 = middle C). ``duration`` is key-down time, or sounding time where a name says so:
+with the sustain pedal applied. ``step`` is derived from onset and never stored.
 
 Letters: **n** notes.
 """

@@ -85,6 +85,9 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
     epoch_windows: Annotated[int | None, typer.Option(min=1, help="Windows in an epoch (seed).")] = None,
     max_minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop before it takes longer.")] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Start from a checkpoint's weights, or `pretrained`.")
+    ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store the weights in half precision.")] = False,
     music: Annotated[Music, typer.Option(help="Whose licence the model card names.")] = "own",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
@@ -98,6 +101,9 @@ def train(
     from emoray.pipeline.run_folder import RunFolder
 
     settings = _preset(preset, epochs=epochs, epoch_windows=epoch_windows)
+    asked_start: dict[str, str] = {}
+    if start is not None:
+        start, settings, asked_start = _started(start, settings)
     summary = open_corpus(corpus)
     clusters = EmotionClusters.load(emotion)
     asked = {
@@ -105,6 +111,7 @@ def train(
         **dataclasses.asdict(settings),
         "corpus": f"{summary.rows} pieces, {summary.notes} notes",
         "random_seed": random_seed,
+        **asked_start,
     }
     if music != "own":
         asked["music"] = music
@@ -120,7 +127,9 @@ def train(
         corpus,
         run,
         settings,
-        TrainSettings(workers=workers, max_minutes=max_minutes, random_seed=random_seed, half=half),
+        TrainSettings(
+            workers=workers, max_minutes=max_minutes, random_seed=random_seed, half=half, start=start
+        ),
     )
     pitch = pitch_nats(standing.history[standing.best_epoch - 1])
     say(
@@ -197,6 +206,27 @@ def _preset(name: Preset, **changed: int | None) -> SeedPreset | ExpressivePrese
     if "epoch_windows" in asked:
         raise ConfigError("--epoch-windows", "is a setting of --preset seed; leave it out")
     return ExpressivePreset(**asked)
+
+
+def _started(
+    start: Path, settings: SeedPreset | ExpressivePreset
+) -> tuple[Path, SeedPreset | ExpressivePreset, dict[str, str]]:
+    """The folder of a checkpoint, its own preset for as long as was asked for, and what the run remembers.
+
+    Raises:
+        CheckpointError: it is none. ConfigError: it is of the other preset.
+    """
+    from emoray.model.checkpoint import PRETRAINED_DEFAULT, load_checkpoint
+
+    folder = PRETRAINED_DEFAULT if str(start) == "pretrained" else start.resolve()
+    loaded = load_checkpoint(folder)
+    if type(loaded.preset) is not type(settings):
+        raise ConfigError(
+            "--start", f"is of the {loaded.preset_name} preset; pass --preset {loaded.preset_name} as well"
+        )
+    lengths = ("epochs", "epoch_windows") if isinstance(settings, SeedPreset) else ("epochs",)
+    kept: Any = {name: getattr(settings, name) for name in lengths}
+    return folder, dataclasses.replace(loaded.preset, **kept), {"start": loaded.fingerprint}
 
 
 def _has_more(run: Any, settings: SeedPreset | ExpressivePreset, max_minutes: float | None) -> bool:

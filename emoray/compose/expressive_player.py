@@ -3,10 +3,8 @@
 Conventions
 -----------
 Each row runs through the network untold. A row whose mode leads it by attributes (``attributes``, ``cfg``)
-runs through it a second time, told its target; at each head the logits are ``l0 + w (l1 - l0)``, l0 untold
-and l1 told (classifier-free guidance, Ho and Salimans 2022), with w = strength x the mode's weight: a
-strength of 0 is the untold network, bit for bit. What the network hears is what it predicted; tempo and
-ending scale only what the listener hears.
+runs through it a second time, told what ``steering.py`` makes of its target, and mixed as in ``lead.py``.
+What the network hears is what it predicted; tempo and ending scale only what the listener hears.
 
 Letters: **B** rows, **L** led rows, **G** = B + L rows of the network.
 """
@@ -25,10 +23,11 @@ from emoray.compose.bending import Played, bent
 from emoray.compose.drawing import draw, within_bins
 from emoray.compose.ending import CHORD, CLOSE_SECONDS, TOGETHER, chord_pitches, closing
 from emoray.compose.guidance import GAMMA, Floats, prescribed_temperature, tempo_factor, time_factor
+from emoray.compose.lead import WEIGHT, Lead
 from emoray.compose.priming import HEARD, heard_notes, joined, primed, taken
-from emoray.compose.pulls import divergence, log_chances
 from emoray.compose.repetition import RECENT, looping
 from emoray.compose.row import Composed, Row
+from emoray.compose.steering import played, steered
 from emoray.compose.targets import fitted_map, key_for, target
 from emoray.config import CONDITIONED_MODES, ExpressivePreset, Request, SeedGuidance, SeedPreset
 from emoray.dataset.attributes import GROUPS, attributes_ahead
@@ -37,17 +36,9 @@ from emoray.dataset.clusters import EmotionClusters
 from emoray.dataset.keys import pitch_classes
 from emoray.dataset.spans import condition
 from emoray.dataset.windows import encode
-from emoray.model.expressive import Context, Decided, ExpressiveNetwork, Heard
+from emoray.model.expressive import CONDITIONS, Context, Decided, ExpressiveNetwork, Heard
 from emoray.notes import N_PITCHES, Notes
 
-WEIGHT = {"attributes": (1.0, 1.0), "cfg": (1.7, 1.1)}
-"""Of the told pitch logits, and of the other told heads, at strength 1."""
-BOW = 1.4
-"""Power of the strength that weighs the told logits: the effect grows fastest at first, and half a strength
-should be half of what is heard."""
-CALMING = 0.08
-"""How far the temperature of times and velocities falls below 1 in led rows at strength 1: what is led
-somewhere unusual is less sure of its rhythm."""
 TOP_P = 0.98
 """Of every head, unless a request says otherwise."""
 SHORTEST_BIN = 3
@@ -59,8 +50,6 @@ LONGEST_WAIT = 4.0
 SPREAD = {"attributes": 0.0, "cfg": 0.0, "seed-logit": 0.35, "logodds": 0.35}
 """Of the tempo between calm and excited, natural logarithm each way (see ``tempo_factor``); led rows get
 theirs from the density they are told. ln 2 / 2 is EMOPIA's ratio of densities (Hung et al. 2021)."""
-RAMP = 12
-"""Notes over which the music goes from the seed's attributes to the target's."""
 WINDOW = SeedPreset().window
 """Notes that the emotion score looks back on."""
 EVERY = np.ones(len(GROUPS), np.bool_)
@@ -69,7 +58,9 @@ EVERY = np.ones(len(GROUPS), np.bool_)
 @dataclass(eq=False)
 class _ExpressiveRow(Row):
     own: NDArray[np.float32] = None  # type: ignore[assignment]  # [A] the seed's attributes
-    profile: Floats = None  # type: ignore[assignment]  # [12] the seed's
+    aimed_at: tuple[float, float] | None = None
+    """(valence, arousal) that ``aimed`` is for."""
+    aimed: NDArray[np.float32] = None  # type: ignore[assignment]  # [A] the target
     step_factor: float = 1.0
     duration_factor: float = 1.0
     key: int | None = None
@@ -78,6 +69,13 @@ class _ExpressiveRow(Row):
     @property
     def is_led(self) -> bool:
         return self.mode in CONDITIONED_MODES
+
+    def target(self, valence: float, arousal: float) -> NDArray[np.float32]:
+        """[A] what an emotion aims at, worked out when it changes."""
+        if self.aimed_at != (valence, arousal):
+            self.aimed_at = (valence, arousal)
+            self.aimed = target(self.own, valence, arousal, fitted_map())
+        return self.aimed
 
     @property
     def closing(self) -> tuple[float, int | None]:
@@ -103,15 +101,15 @@ class ExpressivePlayer:
         """[B, 4] the last note as the network hears it: pitch, step, duration, velocity bin."""
         self.recent = np.empty((0, RECENT), np.int64)
         self.window = np.empty((0, WINDOW, 3))
+        self.played = np.empty((0, preset.lookahead, 4))
+        """[B, lookahead, 4] the last composed notes as predicted: pitch, step, duration, velocity."""
 
     def enter(self, waiting: Sequence[tuple[int, Request]]) -> None:
         """Take requests, with their places in the answer, into the batch."""
         rows = [self._entering(place, request) for place, request in waiting]
         seeds = [row.request.seed[-HEARD:] for row in rows]
         led = [index for index, row in enumerate(rows) if row.is_led]
-        nothing = [
-            np.zeros((len(seed) - 1, condition(rows[0].own, EVERY).size), np.float32) for seed in seeds
-        ]
+        nothing = [np.zeros((len(seed) - 1, CONDITIONS), np.float32) for seed in seeds]
         known = [condition(attributes_ahead(seeds[index], self.preset.lookahead)[1:], EVERY) for index in led]
         state = primed(self.network, [*seeds, *(seeds[index] for index in led)], [*nothing, *known])
         self.untold = joined(self.untold, taken(state, range(len(rows))))
@@ -119,6 +117,7 @@ class ExpressivePlayer:
         self.last = np.concatenate([self.last, [heard_notes(seed)[-1] for seed in seeds]])
         self.recent = np.concatenate([self.recent, [_last_pitches(seed) for seed in seeds]])
         self.window = np.concatenate([self.window, [_last_window(seed) for seed in seeds]])
+        self.played = np.concatenate([self.played, np.zeros((len(rows), *self.played.shape[1:]))])
         self.rows += rows
 
     def leave(self) -> list[tuple[int, Composed]]:
@@ -130,6 +129,7 @@ class ExpressivePlayer:
             self.untold = taken(self.untold, stay)
             self.told = taken(self.told, [index for index, row in enumerate(led) if not row.is_over])
             self.last, self.recent, self.window = self.last[stay], self.recent[stay], self.window[stay]
+            self.played = self.played[stay]
             self.rows = [self.rows[index] for index in stay]
         return over
 
@@ -140,7 +140,7 @@ class ExpressivePlayer:
         drawn = np.array([row.generator.random(6) for row in rows])
         emotions = np.array([row.request.emotion_at(row.clock) for row in rows])
         led = np.array([index for index, row in enumerate(rows) if row.is_led], np.int64)
-        lead = _Lead(
+        lead = Lead(
             led,
             np.array([WEIGHT[rows[index].mode] for index in led]).reshape(-1, 2),
             np.array([rows[index].request.strength for index in led]),
@@ -178,7 +178,6 @@ class ExpressivePlayer:
         row = _ExpressiveRow(place, request, generator)
         seed = request.seed[-self.preset.lookahead :]
         row.own = attributes_ahead(seed, self.preset.lookahead, 1)[0]
-        row.profile = pitch_classes(seed["pitch"])
         if row.mode in GAMMA:
             valence = request.emotion_at(0.0)[0]
             row.step_factor = time_factor(valence, request.strength, GAMMA[row.mode](float(gamma)))
@@ -187,16 +186,18 @@ class ExpressivePlayer:
 
     def _told(self, led: NDArray[np.int64], emotions: Floats) -> Tensor:
         """[G, 1, A + G] the condition of each row of the network."""
-        told = np.zeros(
-            (len(self.rows) + len(led), 1, condition(np.zeros(16, np.float32), EVERY).size), np.float32
-        )
-        for place, index in enumerate(led):
-            row = self.rows[index]
-            aimed = target(row.own, float(emotions[index, 0]), float(emotions[index, 1]), fitted_map())
-            arrived = min(1.0, (len(row.composed) + 1) / RAMP)
-            told[len(self.rows) + place, 0] = condition(
-                row.own + np.float32(arrived) * (aimed - row.own), EVERY
-            )
+        told = np.zeros((len(self.rows) + len(led), 1, CONDITIONS), np.float32)
+        if len(led):
+            rows = [self.rows[index] for index in led]
+            count = np.array([len(row.composed) for row in rows])
+            aimed = np.stack([
+                row.target(valence, arousal)
+                for row, (valence, arousal) in zip(rows, emotions[led].tolist(), strict=True)
+            ])  # fmt: skip
+            achieved = played(self.played[led], count)
+            own = np.stack([row.own for row in rows])
+            wanted = steered(own, aimed, achieved, count, self.played.shape[1])
+            told[len(self.rows) :, 0] = condition(wanted, EVERY)
         return torch.from_numpy(told).to(self.device)
 
     def _listen(self, led: NDArray[np.int64], told: Tensor) -> Context:
@@ -298,6 +299,8 @@ class ExpressivePlayer:
         self.recent = np.concatenate([self.recent[:, 1:], notes[:, :1].astype(np.int64)], axis=1)
         encoded = notes[:, None, :3] / np.array([N_PITCHES, 1, 1])
         self.window = np.concatenate([self.window[:, 1:], encoded], axis=1)
+        heard = np.concatenate([notes[:, :3], velocity[:, None]], axis=1)
+        self.played = np.concatenate([self.played[:, 1:], heard[:, None]], axis=1)
         for row, (pitch, step, duration, _), loud, (_, arousal), (slowing, chord) in zip(
             self.rows, notes.tolist(), velocity.tolist(), emotions.tolist(), ends, strict=True
         ):
@@ -309,65 +312,6 @@ class ExpressivePlayer:
             )  # fmt: skip
             row.chord = 0 if chord is None else chord + 1
             assert row.chord <= CHORD
-
-
-@dataclass(frozen=True, eq=False)
-class _Lead:
-    """Which rows are led, and how far."""
-
-    led: NDArray[np.int64]
-    """[L] their places among the rows."""
-    weights: Floats
-    """[L, 2] of pitches and of the rest, at strength 1."""
-    strength: Floats
-    """[L]."""
-    moved: Floats
-    """[B] nats that the drawn distributions of this note are from the network's own, so far."""
-
-    def mixed(self, logits: Tensor) -> Floats:
-        """[G, 1, K] logits to [B, K]: led rows go from untold towards, and past, told, and calm down."""
-        untold, told = self._parted(logits)
-        weight = self.weights[:, 1] * self.strength**BOW
-        calmed = 1 - CALMING * np.minimum(self.strength, 1)
-        untold[self.led] += weight[:, None] * (told - untold[self.led])
-        untold[self.led] /= calmed[:, None]
-        self.note_move(untold, logits)
-        return untold
-
-    def note_move(self, drawn_from: Floats, logits: Tensor) -> None:
-        """Add how far the logits [B, K] that are drawn from lie from the network's own."""
-        own, _ = self._parted(logits)
-        self.moved[:] += divergence(log_chances(drawn_from), log_chances(own))
-
-    def mixed_pitches(self, logits: Tensor) -> Floats:
-        """[G, 1, 128] logits to [B, 128]: what is told counts by pitch class.
-
-        Each class gains what it gains from untold to told; in which octave it is played is left to the
-        untold network, which spreads wider.
-        """
-        untold, told = self._parted(logits)
-        gained = by_class(told) - by_class(untold[self.led])
-        weight = self.weights[:, 0] * self.strength**BOW
-        untold[self.led] += weight[:, None] * gained[:, np.arange(N_PITCHES) % 12]
-        return untold
-
-    def _parted(self, logits: Tensor) -> tuple[Floats, Floats]:
-        """[G, 1, K] logits to those of untold rows [B, K] and of told ones [L, K]."""
-        found = logits[:, 0].cpu().numpy().astype(np.float64)
-        rows = len(found) - len(self.led)
-        return found[:rows].copy(), found[rows:]
-
-    def both(self, decided: NDArray[np.generic], device: torch.device) -> Tensor:
-        """[B] decisions to [G, 1]: a led row's second run is told the same."""
-        twice = torch.from_numpy(np.concatenate([decided, decided[self.led]])).to(device)[:, None]
-        return twice.float() if twice.is_floating_point() else twice
-
-
-def by_class(logits: Floats) -> Floats:
-    """[L, 128] logits to the logarithm of each pitch class's chance, [L, 12]."""
-    chances = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-    classes = np.stack([chances[:, first::12].sum(axis=1) for first in range(12)], axis=1)
-    return np.log(classes / chances.sum(axis=1, keepdims=True) + 1e-12)
 
 
 def _last_pitches(seed: Notes) -> NDArray[np.int64]:

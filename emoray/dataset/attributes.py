@@ -18,6 +18,8 @@ Sources: EmotionBox (pitch-class profile and density as conditions), Performance
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -71,8 +73,10 @@ def attributes_ahead(notes: Notes, lookahead: int, places: int | None = None) ->
         "register": mean(notes["pitch"].astype(np.float64)),
         "velocity": mean(notes["velocity"].astype(np.float64)),
     }
-    columns = [12 * mean(struck) - 1]
-    for name, value in music.items():
-        centre, spread = STANDARD[name]
-        columns.append(np.clip((value - centre) / spread, -4, 4)[:, None])
-    return np.concatenate(columns, axis=1).astype(np.float32)
+    return np.concatenate([12 * mean(struck) - 1, standardised(music)], axis=1).astype(np.float32)
+
+
+def standardised(music: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """[n] each of ``STANDARD``, in music's units, to [n, 4] in network units, no further out than 4."""
+    columns = [(music[name] - centre) / spread for name, (centre, spread) in STANDARD.items()]
+    return np.clip(np.stack(columns, axis=1), -4, 4)

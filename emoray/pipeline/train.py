@@ -37,7 +37,7 @@ from emoray.config import ExpressivePreset, Preset, SeedPreset
 from emoray.dataset import corpus
 from emoray.dataset.windows import window_starts
 from emoray.errors import ClusterError, CorpusError
-from emoray.model.checkpoint import Network, new_network
+from emoray.model.checkpoint import Network, load_checkpoint, new_network
 from emoray.model.training import Standing
 from emoray.pipeline.expressive_worker import ExpressiveWorker
 from emoray.pipeline.parts import over_parts
@@ -59,6 +59,8 @@ class TrainSettings:
     """How often a lost worker may restart the group from the last checkpoint."""
     half: bool = False
     """Whether the checkpoint's weights are stored in half precision."""
+    start: Path | None = None
+    """A checkpoint of the same preset whose weights training starts from, on storage that all nodes share."""
 
     @property
     def max_seconds(self) -> float:
@@ -94,6 +96,7 @@ def train(folder: Path, run: RunFolder, preset: Preset, settings: TrainSettings)
             "cpus": cpus,
             "random_seed": settings.random_seed,
             "max_seconds": settings.max_seconds,
+            "start": settings.start,
         },
         scaling_config=scaling,
         datasets=pieces,
@@ -212,6 +215,8 @@ def train_worker(config: dict[str, Any]) -> None:
     torch.manual_seed(place.random_seed)
     worker = SeedWorker(preset, place) if isinstance(preset, SeedPreset) else ExpressiveWorker(preset, place)
     network, optimizer = worker.network, worker.optimizer
+    if config["start"]:
+        network.load_state_dict(load_checkpoint(config["start"]).network.state_dict())
     standing = Standing(learning_rate=preset.learning_rate)
     best = _weights(network)
     model = ray.train.torch.prepare_model(network)  # first, so that the optimizer's state follows the weights

@@ -3,8 +3,9 @@
 Conventions
 -----------
 One melody line: of several voices at once only one is heard. Anything that libsndfile decodes (WAV, FLAC,
-OGG, MP3, AIFF ...) is mixed to one channel at ``RATE``. Times count from the start of the recording. Pitches
-are rounded to whole semitones in the performer's own tuning, if she keeps one. A recording is decoded and
+OGG, MP3, AIFF ...) is mixed to one channel at ``RATE``. Of a recording longer than ``audio_seconds`` its end
+counts, because a seed goes on where it ends. Times count from the start of what is heard. Pitches are
+rounded to whole semitones in the performer's own tuning, if she keeps one. A recording is decoded and
 tracked in pieces, so memory grows only with its seconds at ``RATE``. The same bytes give the same notes.
 
 pYIN: Mauch and Dixon, "pYIN: A fundamental frequency estimator using probabilistic threshold distributions",
@@ -47,13 +48,13 @@ def read_audio(data: bytes, *, subject: object = "recording", limits: Limits = L
     Args:
         data: a file in any format of libsndfile.
         subject: what to blame in the error, usually a path.
-        limits: ``audio_bytes`` and ``audio_seconds`` are refused above.
+        limits: more than ``audio_bytes`` are refused, the last ``audio_seconds`` are heard.
 
     Returns:
         [n] of dtype ``NOTE``, n >= 1, one note at a time; velocity follows the loudness of each note.
 
     Raises:
-        AudioError: not a recording, too large, too long, silent, or without a melody (speech, noise).
+        AudioError: not a recording, too large, silent, or without a melody (speech, noise).
     """
     samples = decode(data, subject=subject, limits=limits)
     loudness = levels(samples)
@@ -86,8 +87,8 @@ def decode(data: bytes, *, subject: object = "recording", limits: Limits = Limit
         )
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
-            _refuse(file, subject, limits)
-            blocks = [np.empty(0, np.float32), *_resampled(file)]
+            _refuse(file, subject)
+            blocks = [np.empty(0, np.float32), *_resampled(file, limits.audio_seconds)]
     except (soundfile.SoundFileError, TypeError) as err:  # headerless formats are a TypeError
         reason = "is neither MIDI nor a recording that can be decoded"  # the library's words hold addresses
         raise AudioError(subject, f"{reason}; convert it to {FORMATS}") from err
@@ -150,20 +151,20 @@ def _notes(found: list[melody.Segment], subject: object) -> Notes:
     )
 
 
-def _refuse(file: Any, subject: object, limits: Limits) -> None:
+def _refuse(file: Any, subject: object) -> None:
     if not 4_000 <= file.samplerate <= 384_000:
         raise AudioError(subject, f"has {file.samplerate} samples a second; record with 16000 to 48000")
-    if (seconds := file.frames / file.samplerate) > limits.audio_seconds:
-        raise AudioError(
-            subject, f"lasts {seconds:,.0f} s, more than {limits.audio_seconds:g} s; cut it shorter"
-        )
 
 
-def _resampled(file: Any) -> Iterator[Samples]:
+def _resampled(file: Any, last: float) -> Iterator[Samples]:
+    """The last so many seconds of a file; what comes before is never decoded."""
     import soxr  # type: ignore[import-untyped]  # librosa brings it
 
     stream = soxr.ResampleStream(file.samplerate, RATE, 1, dtype="float32")
     size = max(2**20 // file.channels, 1)
-    for start in range(0, file.frames, size):  # by the header, so a file that lies cannot run on
+    first = max(0, file.frames - round(last * file.samplerate))
+    if first:
+        file.seek(first)
+    for start in range(first, file.frames, size):  # by the header, so a file that lies cannot run on
         block = file.read(size, dtype="float32", always_2d=True).mean(axis=1)
         yield stream.resample_chunk(block, last=start + size >= file.frames)

@@ -149,6 +149,15 @@ def test_a_time_limit_shortens_the_plan_and_the_decay_ends_with_it(folder, clust
     assert load_file(run.path / "weights.safetensors")["step.weight"].dtype == torch.float16
 
 
+def test_training_starts_from_the_weights_of_a_checkpoint(whole, folder, clusters, tmp_path):
+    """With a learning rate that changes next to nothing, the first epoch is as good as where it started."""
+    run, standing, _ = whole
+    preset = replace(PRESET, learning_rate=1e-30, weight_decay=0.0, epochs=1)
+    settings = TrainSettings(cpus_per_worker=1, start=run.path)
+    again = train(folder, run_of(tmp_path / "run", clusters), preset, settings)
+    assert again.best_loss == pytest.approx(standing.best_loss, rel=1e-3)
+
+
 def test_a_corpus_is_refused_only_without_two_notes_for_each_worker(folder):
     assert sorted(piece_lengths(folder, "train"))[:2] == [1, 36]
     check_notes(folder, TrainSettings(workers=9))

@@ -1,0 +1,91 @@
+"""Lead: from what the network plays untold towards, and past, what it plays when told a target.
+
+Conventions
+-----------
+A led row runs through the network twice, untold and told. At each head its logits are ``l0 + w (l1 - l0)``,
+l0 untold and l1 told (classifier-free guidance, Ho and Salimans 2022), with w = strength ** ``BOW`` x the
+mode's weight: a strength of 0 is the untold network, bit for bit.
+
+Letters: **B** rows, **L** led rows, **G** = B + L rows of the network, **K** choices of a head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from emoray.compose.guidance import Floats
+from emoray.compose.pulls import divergence, log_chances
+from emoray.notes import N_PITCHES
+
+WEIGHT = {"attributes": (1.0, 1.0), "cfg": (1.7, 1.1)}
+"""Of the told pitch logits, and of the other told heads, at strength 1."""
+BOW = 1.4
+"""Power of the strength that weighs the told logits: the effect grows fastest at first, and half a strength
+should be half of what is heard."""
+CALMING = 0.08
+"""How far the temperature of times and velocities falls below 1 in led rows at strength 1: what is led
+somewhere unusual is less sure of its rhythm."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lead:
+    """Which rows are led, and how far."""
+
+    led: NDArray[np.int64]
+    """[L] their places among the rows."""
+    weights: Floats
+    """[L, 2] of pitches and of the rest, at strength 1."""
+    strength: Floats
+    """[L]."""
+    moved: Floats
+    """[B] nats that the drawn distributions of this note are from the network's own, so far."""
+
+    def mixed(self, logits: Tensor) -> Floats:
+        """[G, 1, K] logits to [B, K]: led rows go from untold towards, and past, told, and calm down."""
+        untold, told = self._parted(logits)
+        weight = self.weights[:, 1] * self.strength**BOW
+        calmed = 1 - CALMING * np.minimum(self.strength, 1)
+        untold[self.led] += weight[:, None] * (told - untold[self.led])
+        untold[self.led] /= calmed[:, None]
+        self.note_move(untold, logits)
+        return untold
+
+    def note_move(self, drawn_from: Floats, logits: Tensor) -> None:
+        """Add how far the logits [B, K] that are drawn from lie from the network's own."""
+        own, _ = self._parted(logits)
+        self.moved[:] += divergence(log_chances(drawn_from), log_chances(own))
+
+    def mixed_pitches(self, logits: Tensor) -> Floats:
+        """[G, 1, 128] logits to [B, 128]: what is told counts by pitch class.
+
+        Each class gains what it gains from untold to told; in which octave it is played is left to the
+        untold network, which spreads wider.
+        """
+        untold, told = self._parted(logits)
+        gained = by_class(told) - by_class(untold[self.led])
+        weight = self.weights[:, 0] * self.strength**BOW
+        untold[self.led] += weight[:, None] * gained[:, np.arange(N_PITCHES) % 12]
+        return untold
+
+    def _parted(self, logits: Tensor) -> tuple[Floats, Floats]:
+        """[G, 1, K] logits to those of untold rows [B, K] and of told ones [L, K]."""
+        found = logits[:, 0].cpu().numpy().astype(np.float64)
+        rows = len(found) - len(self.led)
+        return found[:rows].copy(), found[rows:]
+
+    def both(self, decided: NDArray[np.generic], device: torch.device) -> Tensor:
+        """[B] decisions to [G, 1]: a led row's second run is told the same."""
+        twice = torch.from_numpy(np.concatenate([decided, decided[self.led]])).to(device)[:, None]
+        return twice.float() if twice.is_floating_point() else twice
+
+
+def by_class(logits: Floats) -> Floats:
+    """[L, 128] logits to the logarithm of each pitch class's chance, [L, 12]."""
+    chances = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+    classes = np.stack([chances[:, first::12].sum(axis=1) for first in range(12)], axis=1)
+    return np.log(classes / chances.sum(axis=1, keepdims=True) + 1e-12)
