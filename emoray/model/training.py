@@ -9,6 +9,7 @@ Letters: **N** notes, **W** windows, **T** notes of context.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -130,14 +131,15 @@ class Standing:
         """The standing with as many epochs planned as the time is expected to allow.
 
         Only the expressive preset plans, because its learning rate must have fallen to zero at the end. From
-        the second epoch on, what the epochs have taken so far tells how many fit; once the learning rate
+        the second epoch on, what the last epochs have taken (the median of three) tells how many fit; once the learning rate
         falls, a plan is never made longer. It depends on the standing and the limit alone, and is kept with
         the standing, so that a resumed run goes on with the plan it had.
         """
         if not isinstance(preset, ExpressivePreset) or self.epoch < 2 or math.isinf(max_seconds):
             return self
         left = max(0.0, max_seconds - self.seconds) * (1 - RESERVE)
-        fit = self.epoch + int(left / (self.seconds / self.epoch))
+        pace = statistics.median(metrics["seconds"] for metrics in self.history[-3:])
+        fit = self.epoch + int(left / pace)
         falling = self.epoch > (1 - preset.decay) * self.planned > 0
         return replace(self, planned=min(self.planned if falling else preset.epochs, fit))
 
