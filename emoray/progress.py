@@ -24,18 +24,27 @@ class Meter:
     """
 
     def __init__(
-        self, name: str, total: int, unit: str, *, at_most: float = math.inf, stream: TextIO | None = None
+        self,
+        name: str,
+        total: int,
+        unit: str,
+        *,
+        before: int = 0,
+        at_most: float = math.inf,
+        stream: TextIO | None = None,
     ) -> None:
-        """``at_most`` is the time in seconds after which the work ends, done or not."""
+        """``before`` units were done earlier; after ``at_most`` seconds the work ends, done or not."""
         self.name, self.total, self.unit, self.at_most = name, total, unit, at_most
         self.stream = stream or sys.stderr
-        self.done, self.started, self.printed = 0, time.monotonic(), 0.0
+        self.before, self.done, self.started, self.printed = before, before, time.monotonic(), 0.0
         self.bar = _bar(self.stream) if self.stream.isatty() else None
 
     def __enter__(self) -> Meter:
         if self.bar is not None:
             self.bar.start()
-            self.task = self.bar.add_task(self.name, total=self.total, unit=self.unit, note="")
+            self.task = self.bar.add_task(
+                self.name, total=self.total, completed=self.before, unit=self.unit, note=""
+            )
         return self
 
     def __exit__(
@@ -43,7 +52,7 @@ class Meter:
     ) -> None:
         if self.bar is not None:
             self.bar.stop()
-        elif self.done and self.printed != self.done:
+        elif self.done > self.before and self.printed != self.done:
             self._print("")
 
     def advance(self, count: int = 1, note: str = "") -> None:
@@ -59,7 +68,8 @@ class Meter:
     def _print(self, note: str) -> None:
         seconds = max(time.monotonic() - self.started, 1e-9)
         self._lines, self.printed = int(seconds / PLAIN_EVERY), self.done
-        left = min((self.total - self.done) * seconds / max(self.done, 1), max(0.0, self.at_most - seconds))
+        pace = seconds / max(self.done - self.before, 1)
+        left = min((self.total - self.done) * pace, max(0.0, self.at_most - seconds))
         share = f"{self.done:,} of {self.total:,} {self.unit} ({self.done / max(self.total, 1):.0%})"
         share = share.replace("%", " %")
         eta = f", {left:.0f} s left" if self.done < self.total else ""

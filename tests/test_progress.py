@@ -27,3 +27,11 @@ def test_an_eta_is_never_later_than_the_work_may_last():
         meter.started -= 5
         meter.advance(1, "loss 0.5")
     assert "2 s left" in log.getvalue()
+
+
+def test_what_was_done_before_does_not_make_the_rest_look_fast():
+    log = io.StringIO()
+    with Meter("train", 10, "epochs", before=6, stream=log) as meter:
+        meter.started -= 20
+        meter.advance(2, "loss 0.5")
+    assert log.getvalue() == "train: 8 of 10 epochs (80 %) in 20 s, 20 s left, loss 0.5\n"

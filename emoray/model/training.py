@@ -131,9 +131,9 @@ class Standing:
         """The standing with as many epochs planned as the time is expected to allow.
 
         Only the expressive preset plans, because its learning rate must have fallen to zero at the end. From
-        the second epoch on, what the last epochs have taken (the median of three) tells how many fit; once the learning rate
-        falls, a plan is never made longer. It depends on the standing and the limit alone, and is kept with
-        the standing, so that a resumed run goes on with the plan it had.
+        the second epoch on, what the last epochs have taken (the median of three) tells how many fit; once
+        the learning rate falls, a plan is never made longer. It depends on the standing and the limit alone,
+        and is kept with the standing, so that a resumed run goes on with the plan it had.
         """
         if not isinstance(preset, ExpressivePreset) or self.epoch < 2 or math.isinf(max_seconds):
             return self

@@ -87,11 +87,9 @@ class RunFolder:
 
     def standing(self, preset: Preset) -> Standing:
         """Where the run stands, by the epochs it has written down."""
-        path = self.path / METRICS_LINES
-        lines = path.read_text().splitlines() if path.is_file() else []
         standing = Standing(learning_rate=preset.learning_rate)
-        for line in lines:
-            standing = standing.after(json.loads(line), preset)
+        for metrics in self._epochs_done():
+            standing = standing.after(metrics, preset)
         return standing
 
     def write_metrics(self, standing: Standing) -> None:
@@ -135,7 +133,9 @@ class RunFolder:
     def watched(self, epochs: int, max_seconds: float) -> Iterator[None]:
         """Show progress while the workers write ``metrics.jsonl``."""
         over = threading.Event()
-        with Meter("train", epochs, "epochs", at_most=max_seconds) as meter:
+        earlier = self._epochs_done()
+        left = max_seconds - sum(epoch["seconds"] for epoch in earlier)
+        with Meter("train", epochs, "epochs", before=len(earlier), at_most=left) as meter:
             watcher = threading.Thread(target=self._watch, args=(meter, over), daemon=True)
             watcher.start()
             try:
@@ -144,13 +144,15 @@ class RunFolder:
                 over.set()
                 watcher.join()
 
-    def _watch(self, meter: Meter, over: threading.Event) -> None:
+    def _epochs_done(self) -> list[dict[str, float]]:
+        """The metrics of the epochs that are written down."""
         path = self.path / METRICS_LINES
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+    def _watch(self, meter: Meter, over: threading.Event) -> None:
         while True:
             ended = over.wait(1.0)
-            lines = path.read_text().splitlines() if path.is_file() else []
-            for line in lines[meter.done :]:
-                epoch = json.loads(line)
+            for epoch in self._epochs_done()[meter.done :]:
                 meter.advance(1, f"loss {epoch['validation_loss']:.4f}, pitch {pitch_nats(epoch):.3f} nats")
             if ended:
                 return
