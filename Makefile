@@ -82,8 +82,8 @@ pretrain: $(READY) ## MAESTRO=folder [MINUTES=105] to the shipped checkpoint; wh
 	mkdir -p $(PRETRAINED)
 	cd $(PRETRAIN)/run && cp weights.safetensors config.json emotion.json metrics.json README.md $(CURDIR)/$(PRETRAINED)
 
-evaluate: $(READY) ## CHECKPOINT (by default the one that ships) on the test split of CORPUS: all figures, table, pictures
-	$(BIN)/emoray evaluate $(CHECKPOINT) $(CORPUS) --split test --all --beside emoray/pretrained/seed --json $(EVALUATION)/evaluation.json --pictures $(EVALUATION)
+evaluate: $(READY) ## CHECKPOINT (by default the one that ships) on the test split of CORPUS: all figures, tables, pictures in EVALUATION
+	$(BIN)/emoray evaluate $(CHECKPOINT) $(CORPUS) --split test --all --beside emoray/pretrained/seed --json $(EVALUATION)/evaluation.json --page $(EVALUATION)
 
 gallery: $(READY) ## docs/gallery anew, with the checkpoint that ships
 	$(BIN)/emoray gallery --out docs/gallery

@@ -24,7 +24,7 @@ from emoray.dataset.attributes import GROUPS, attributes_ahead
 from emoray.dataset.clusters import balanced_accuracy
 from emoray.dataset.features import window_features
 from emoray.dataset.keys import agreements, pitch_classes
-from emoray.model.checkpoint import load_checkpoint
+from emoray.model.checkpoint import PRETRAINED, load_checkpoint
 from emoray.readers.labels import halves, read_labels
 from emoray.readers.midi import read_performance
 
@@ -100,7 +100,7 @@ def leanings(phrases, labels):
 
 def cluster_agreement(phrases, labels):
     """How far the clusters' emotion score tells the labels of these phrases apart, balanced."""
-    clusters = load_checkpoint(None).clusters
+    clusters = load_checkpoint(PRETRAINED / "seed").clusters
     lean = np.array([clusters.happier(window_features(notes, clusters.window)).mean() for notes in phrases])
     return {
         name: round(balanced_accuracy(lean, np.array([getattr(label, name) for label in labels])), 3)

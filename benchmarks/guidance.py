@@ -1,4 +1,4 @@
-"""What guidance does to pitches: how hard the emotion score pulls, and how far the pitches spread.
+"""What guidance does to pitches in the seed preset: how hard the emotion score pulls, and how far the pitches spread.
 
     python benchmarks/guidance.py CORPUS [--checkpoint DIR]
 
@@ -15,10 +15,10 @@ import torch
 
 from emoray.compose.guidance import OFF_KEYBOARD, candidate_scores, prescribed_temperature
 from emoray.compose.sampler import Composer
-from emoray.config import GUIDANCE_MODES, Request, SeedGuidance
+from emoray.config import CONDITIONED_MODES, GUIDANCE_MODES, Request, SeedGuidance
 from emoray.dataset import corpus
 from emoray.dataset.windows import flatten, window_starts, windows_at
-from emoray.model.checkpoint import load_checkpoint
+from emoray.model.checkpoint import PRETRAINED, load_checkpoint
 
 OPENINGS = 64
 
@@ -28,7 +28,7 @@ def spread_of_pitches(pieces, checkpoint):
     openings = [notes for notes in pieces if len(notes) >= 140][:OPENINGS]
     composer = Composer(checkpoint)
     rows = {"as played": [notes[40:140] for notes in openings]}
-    for mode in GUIDANCE_MODES:
+    for mode in (mode for mode in GUIDANCE_MODES if mode not in CONDITIONED_MODES):
         rows[mode] = composer.compose(
             [
                 Request(seed=notes[:40], valence=1.0, random_seed=number, guidance=mode, notes=100)
@@ -42,7 +42,7 @@ def main():
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--checkpoint", type=Path, default=PRETRAINED / "seed")
     arguments = parser.parse_args()
     checkpoint, guidance = load_checkpoint(arguments.checkpoint), SeedGuidance()
     pieces = [notes for _, notes in corpus.read_pieces(arguments.corpus, "test")]

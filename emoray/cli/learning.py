@@ -147,7 +147,7 @@ def evaluate(
     everything: Annotated[
         bool, typer.Option("--all", help="Compose as well: emotion, statistics, memorisation.")
     ] = False,
-    pictures: Annotated[Path | None, typer.Option(help="Folder for pictures of the figures.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Folder for a page with all tables and pictures.")] = None,
     beside: Annotated[list[Path] | None, typer.Option(help="Another checkpoint to set beside it.")] = None,
     seeds: Annotated[int, typer.Option(min=6, help="Seeds to compose from, with --all.")] = 200,
     notes: Annotated[int, typer.Option(min=32, help="Notes to compose from each, with --all.")] = 250,
@@ -169,12 +169,13 @@ def evaluate(
         _say_control(report["control"])
     if as_json:
         write_bytes(as_json, (json.dumps(report, indent=2) + "\n").encode())
-    if pictures:
+    if page:
         from emoray.writers.figures import evaluation_pictures
 
         for name, picture in evaluation_pictures(report).items():
-            write_bytes(pictures / f"{name}.png", picture)
-        say(f"{pictures}: {len(evaluation_pictures(report))} pictures")
+            write_bytes(page / f"{name}.png", picture)
+        write_bytes(page / "README.md", tables.page(report).encode())
+        say(f"{page / 'README.md'}: all tables and pictures")
 
 
 def _say_control(report: dict[str, Any]) -> None:
@@ -185,13 +186,10 @@ def _say_control(report: dict[str, Any]) -> None:
     say(tables.as_text(*tables.control_rows(report)))
     ceilings = ", ".join(f"{name} {value:.2f}" for name, value in report["judges"]["accuracy"].items())
     say(f"judges' own cross-validated accuracy: {ceilings}")
-    if remembered := report.get("memorisation"):
+    if "memorisation" in report:
         say("")
         say(tables.as_text(*tables.statistics_rows(report, report["default"])))
-        found = "; ".join(
-            f"{name} {row['median']:.0f} ({row['most']:.0f})" for name, row in remembered.items()
-        )
-        say(f"longest stretch shared with training, notes, median (most): {found}")
+        say(tables.remembered(report))
 
 
 def _preset(name: Preset, **changed: int | None) -> SeedPreset | ExpressivePreset:

@@ -80,6 +80,54 @@ def statistics_rows(report: dict[str, Any], case: str) -> tuple[list[str], list[
     return [case, "composed", "real", "overlap", "real against real"], rows
 
 
+def remembered(report: dict[str, Any]) -> str:
+    """What is shared with training, in a line."""
+    found = (
+        f"{name} {row['median']:.0f} ({row['most']:.0f})" for name, row in report["memorisation"].items()
+    )
+    return f"longest stretch shared with a training piece, notes, median (most): {'; '.join(found)}"
+
+
+def page(report: dict[str, Any]) -> str:
+    """The whole report as a page in Markdown, with the pictures of ``writers/figures.py`` beside it."""
+    notes = f"{report['pieces']} {report['split']} pieces, {report['likelihood']['notes']:,} notes"
+    lines = [
+        "# Evaluation", "",
+        f"Checkpoint {report['checkpoint']}, preset {report['preset']}; {notes}.", "",
+        "## Likelihood", "",
+        "Nats a note; times on one grid of 10 ms cells for every model. Durations are sounding ones for the",
+        "expressive preset and key-down for the others: compare each with counting on its own kind.", "",
+        as_markdown(*likelihood_rows(report)), "",
+        "![likelihood](likelihood.png)",
+    ]  # fmt: skip
+    if control := report.get("control"):
+        accuracy = ", ".join(f"{name} {value:.2f}" for name, value in control["judges"]["accuracy"].items())
+        lines += [
+            "", "## Emotion that is heard", "",
+            f"{control['seeds']} seeds, {control['composed']} composed notes, happy less sad with the same",
+            "random seeds; differences of a judge's chance with 95 % intervals over seeds. Judges are fitted",
+            f"on phrases that guidance never saw; their own cross-validated accuracy: {accuracy}.", "",
+            as_markdown(*control_rows(control)), "",
+            "![control](control.png)", "",
+            "What the same judges find when their labels are shuffled before fitting, happy less sad: "
+            + ", ".join(
+                f"{name} {control['cases'][control['default']][name]['shuffled_labels']:.2f}"
+                for name in control["judges"]["accuracy"]
+            ) + ".", "",
+            "Shift of each feature, happy less sad, in standard deviations of the labelled phrases: "
+            + ", ".join(
+                f"{name.replace('_', ' ')} {value:+.2f}"
+                for name, value in control["cases"][control["default"]]["shifts"].items()
+            ) + ".", "",
+            "## Beside real music", "",
+            as_markdown(*statistics_rows(control, control["default"])), "",
+            "![statistics](statistics.png)",
+        ]  # fmt: skip
+        if "memorisation" in control:
+            lines += ["", "## Memory", "", remembered(control).capitalize() + "."]
+    return "\n".join(lines) + "\n"
+
+
 def as_text(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table for a terminal: the first column to the left, the others to the right.
 

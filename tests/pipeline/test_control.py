@@ -92,6 +92,10 @@ def test_the_report_is_json_and_fills_tables_and_pictures(report):
         assert len(tables.as_text(*rows).splitlines()) > 3
     assert set(again["control"]["memorisation"]) == {"composed", "unguided", "real"}
     pictures = evaluation_pictures(again)
+    text = tables.page(again)
+    assert all(f"]({name}.png)" in text for name in pictures)
+    assert "| cfg 0.5 |" in text
+    assert "longest stretch shared" in text.lower()
     assert set(pictures) == {"likelihood", "control", "statistics"}
     assert all(data.startswith(b"\x89PNG") for data in pictures.values())
 
