@@ -1,4 +1,4 @@
-"""What guidance does to pitches in the seed preset: how hard the emotion score pulls, and how far the pitches spread.
+"""What guidance does to pitches in the seed preset: how hard the emotion score pulls, how far pitches spread.
 
     python benchmarks/guidance.py CORPUS [--checkpoint DIR]
 

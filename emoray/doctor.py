@@ -63,7 +63,7 @@ def _package(name: str, wanted: object) -> Check:
 
 
 def _checkpoint() -> Check:
-    folder = Path(__file__).parent / "pretrained" / "seed"
+    folder = Path(__file__).parent / "pretrained" / "expressive"
     there = (folder / "weights.safetensors").is_file()
     return Check(
         name="pretrained checkpoint",

@@ -27,7 +27,7 @@ WEIGHT = {"attributes": (1.0, 1.0), "cfg": (1.7, 1.1)}
 BOW = 1.4
 """Power of the strength that weighs the told logits: the effect grows fastest at first, and half a strength
 should be half of what is heard."""
-CALMING = 0.08
+CALMING = 0.12
 """How far the temperature of times and velocities falls below 1 in led rows at strength 1: what is led
 somewhere unusual is less sure of its rhythm."""
 

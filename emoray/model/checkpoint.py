@@ -33,7 +33,7 @@ from emoray.model.expressive import ExpressiveNetwork
 from emoray.model.network import SeedNetwork
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
-PRETRAINED_DEFAULT = PRETRAINED / "seed"
+PRETRAINED_DEFAULT = PRETRAINED / "expressive"
 """What commands use when no checkpoint is named."""
 WEIGHTS, CONFIG, EMOTION, METRICS, CARD = (
     "weights.safetensors", "config.json", "emotion.json", "metrics.json", "README.md",

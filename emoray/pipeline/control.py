@@ -41,7 +41,7 @@ from emoray.progress import Meter
 
 FEWEST_SEEDS = 6
 """Two halves of fewer have no distances to compare."""
-STRENGTHS = (0.25, 0.5, 1.5)
+STRENGTHS = (0.5, 1.5)
 """Of the default mode, beside 1."""
 
 
