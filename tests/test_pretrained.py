@@ -5,6 +5,7 @@ import pytest
 
 from emoray.compose.sampler import Composer
 from emoray.config import GUIDANCE_MODES, Request
+from emoray.dataset.keys import majorness, pitch_classes
 from emoray.demo.pieces import pieces
 from emoray.model.checkpoint import PRETRAINED, load_checkpoint
 from emoray.notes import HIGHEST_KEY, LOWEST_KEY, steps
@@ -26,7 +27,12 @@ def requests(valence, **options):
     """Every demo piece's first 40 notes, four times over with other random seeds."""
     seeds = [piece.notes[:40] for piece in pieces()]
     return [
-        Request(seed=seed, valence=valence, random_seed=100 * turn + number, notes=60, **options)
+        Request(
+            seed=seed,
+            valence=valence,
+            random_seed=100 * turn + number,
+            **{"notes": 60, "guidance": "cfg"} | options,
+        )
         for turn in range(4)
         for number, seed in enumerate(seeds)
     ]
@@ -49,14 +55,26 @@ def test_the_shipped_network_repeats_itself_byte_for_byte(composer, mode):
         assert one.tobytes() == other.tobytes()
 
 
+def test_happy_is_faster_and_more_major_than_sad_from_nearly_every_seed(composer):
+    happy, sad = (composer.compose(requests(valence)[:15]) for valence in (1.0, -1.0))
+    faster = [
+        h["onset"][-1] - h["onset"][0] < s["onset"][-1] - s["onset"][0]
+        for h, s in zip(happy, sad, strict=True)
+    ]
+    mode = [[float(majorness(pitch_classes(notes["pitch"]))) for notes in some] for some in (happy, sad)]
+    assert np.mean(faster) > 0.8
+    assert np.mean(np.array(mode[0]) > np.array(mode[1])) > 0.8
+
+
 def test_no_pitch_lies_off_the_piano(composer):
     for notes in composer.compose(requests(-1.0)):
         assert notes["pitch"].min() >= LOWEST_KEY
         assert notes["pitch"].max() <= HIGHEST_KEY
 
 
-def test_the_card_names_the_licence_of_its_data_and_its_figures():
-    card = (PRETRAINED / "seed" / "README.md").read_text()
+@pytest.mark.parametrize("preset", ["seed", "expressive"])
+def test_the_card_names_the_licence_of_its_data_and_its_figures(preset):
+    card = (PRETRAINED / preset / "README.md").read_text()
     assert "CC BY-NC-SA 4.0" in card
     assert "pitch_nll" in card
     assert "Limits" in card
