@@ -71,10 +71,12 @@ class _ExpressiveRow(Row):
         return self.mode in CONDITIONED_MODES
 
     def target(self, valence: float, arousal: float) -> NDArray[np.float32]:
-        """[A] what an emotion aims at, worked out when it changes."""
+        """[A] what an emotion aims at, worked out when it changes; a strength under 1 aims less far."""
         if self.aimed_at != (valence, arousal):
             self.aimed_at = (valence, arousal)
             self.aimed = target(self.own, valence, arousal, fitted_map())
+            if self.request.strength < 1:
+                self.aimed = self.own + np.float32(self.request.strength) * (self.aimed - self.own)
         return self.aimed
 
     @property
