@@ -63,8 +63,6 @@ def generate(
     from emoray.emotion import parse_curve, parse_emotion
 
     valence, its_arousal = (None, None) if emotion is None else parse_emotion(emotion)
-    if curve and curve.startswith("@"):
-        curve = read_bytes(Path(curve[1:])).decode("utf-8", errors="replace")
     item = Item(
         id=out.stem or "piece",
         seed=read_bytes(seed),
@@ -73,7 +71,7 @@ def generate(
         picture_name=str(image),
         valence=valence,
         arousal=its_arousal if arousal is None else arousal,
-        curve=parse_curve(curve) if curve else (),
+        curve=parse_curve(_text_or_file(curve)) if curve else (),
         top_p=top_p,
         notes=notes,
         seconds=seconds,
@@ -92,6 +90,11 @@ def generate(
     mood = {1: "happy", -1: "sad"}.get(result.label or 0, "neutral")
     seen = f" ({result.backend})" if result.backend else ""
     say(f"{', '.join(map(str, made))}: {result.seed_notes} seed notes, {result.notes} composed, {mood}{seen}")
+
+
+def _text_or_file(text: str) -> str:
+    """An option's text, or what is in the file that ``@FILE`` names."""
+    return read_bytes(Path(text[1:])).decode("utf-8", errors="replace") if text.startswith("@") else text
 
 
 def _answered(item: Item, checkpoint: Path | None, faces: str) -> Result:
