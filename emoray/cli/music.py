@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -141,9 +140,9 @@ def serve(
     local: Local = False,
 ) -> None:
     """Answer POST /v1/generate over HTTP until Ctrl-C; the token is read from EMORAY_TOKEN."""
-    from emoray.web.settings import HttpSettings, ServeSettings
+    from emoray.web.settings import HttpSettings, ServeSettings, environment_token
 
-    http = HttpSettings(host=host, port=port, token=os.environ.get("EMORAY_TOKEN") or None)
+    http = HttpSettings(host=host, port=port, token=environment_token())
     settings = ServeSettings(
         checkpoint=checkpoint.resolve() if checkpoint else None,
         guidance=guidance,

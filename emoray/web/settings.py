@@ -5,6 +5,7 @@ Units: sizes in bytes, times in seconds, CPUs as Ray counts them (a share of a c
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +83,11 @@ class HttpSettings:
         _at_least(self, "max_body", 1)
         if not self.timeout > 0:
             raise ConfigError("timeout", f"must be a positive number, got {self.timeout}")
+
+
+def environment_token() -> str | None:
+    """The token in EMORAY_TOKEN; None if there is none, or an empty one."""
+    return os.environ.get("EMORAY_TOKEN") or None
 
 
 def _at_least(settings: object, name: str, least: float) -> None:
