@@ -1,17 +1,21 @@
 """No document promises what the code lacks: found by reading the files, not from a list."""
 
+import dataclasses
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import typer
 
 from emoray.cli import app
+from emoray.config import Limits
+from emoray.web.settings import HttpSettings
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").glob("*.md")]
 README, MAP = (ROOT / name for name in ("README.md", "ARCHITECTURE.md"))
 
 
@@ -89,3 +93,21 @@ def test_the_documents_speak_of_the_project_alone():
         assert not re.search(r"(^|[\s`(\"])/(work|root|tmp|home/[a-z]+)/", document.read_text()), (
             document.name
         )
+
+
+def test_what_security_rests_on_exists():
+    text = (ROOT / "SECURITY.md").read_text()
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", text):
+        assert f"def {name}(" in tests, name
+    for name in re.findall(r"`(emoray/[\w/]+\.py)`", text):
+        assert (ROOT / name).is_file(), name
+
+
+def test_the_limits_that_security_names_are_those_of_the_code():
+    text = (ROOT / "SECURITY.md").read_text()
+    limits = dataclasses.asdict(Limits()) | {"body": HttpSettings().max_body}
+    for name, limit in limits.items():
+        assert f"{limit:,.0f} " in text, name
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"that is {version}" in text

@@ -1,4 +1,4 @@
-"""Service: the application for a Serve config file, where somebody else starts Serve: KubeRay, ``serve deploy``.
+"""Service: the application for a Serve config file, where others start Serve: KubeRay, ``serve deploy``.
 
 Conventions
 -----------
