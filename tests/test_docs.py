@@ -111,3 +111,14 @@ def test_the_limits_that_security_names_are_those_of_the_code():
         assert f"{limit:,.0f} " in text, name
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"that is {version}" in text
+
+
+def test_the_messages_in_the_runbook_are_those_of_the_code():
+    """By their remedies, without what differs from case to case."""
+    source = "".join(path.read_text() for path in (ROOT / "emoray").rglob("*.py"))
+    runbook = (ROOT / "docs" / "runbook.md").read_text()
+    messages = re.findall(r"^emoray: (?!SUBJECT).*", runbook, flags=re.M)
+    assert len(messages) > 12
+    for message in messages:
+        remedy = re.sub(r" \(.*| serve shutdown.*|, or .*", "", message.split("; ")[-1])
+        assert remedy in source, message
