@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 from emoray.compose.guidance import Floats, candidate_scores, on_keyboard, seed_logits
 from emoray.compose.pulls import BUDGET, label_direction, pulled, score_direction
 from emoray.compose.targets import fitted_map
-from emoray.config import SeedGuidance
+from emoray.config import CONDITIONED_MODES, SeedGuidance
 from emoray.dataset.clusters import EmotionClusters
+
+STRAIGHT = ("none", *CONDITIONED_MODES)
+"""Modes that bend no logits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +49,9 @@ def bent(
 ) -> Floats:
     """[B, 128] logits as each row's mode bends them."""
     on_piano = on_keyboard(logits)
-    result = on_piano.copy()
-    for mode in dict.fromkeys(modes):
+    bending = dict.fromkeys(mode for mode in modes if mode not in STRAIGHT)
+    result = on_piano.copy() if bending else on_piano
+    for mode in bending:
         rows = np.array([index for index, found in enumerate(modes) if found == mode])
         valence, strength = played.valence[rows], played.strength[rows]
         if mode == "seed-literal":  # one score for all pitches cancels in the softmax: beta is left

@@ -25,25 +25,23 @@ def chances(logits: Floats, temperature: Floats, top_p: Floats) -> Floats:
         temperature: [B] > 0.
         top_p: [B] 0..1; nucleus sampling, Holtzman et al. 2020.
     """
-    scaled = (logits - logits.max(axis=1, keepdims=True)) / temperature[:, None]
-    weights = np.exp(scaled)
-    weights /= weights.sum(axis=1, keepdims=True)
-    falling = -np.sort(-weights, axis=1)
-    kept = np.cumsum(falling, axis=1) - falling < top_p[:, None]
-    least = np.where(kept, falling, np.inf).min(axis=1, keepdims=True)
-    weights = np.where(weights >= least, weights, 0)
+    weights = np.exp((logits - logits.max(axis=1, keepdims=True)) / temperature[:, None])
+    falling = np.sort(weights, axis=1)[:, ::-1]
+    before = np.cumsum(falling, axis=1) - falling
+    kept = (before < (top_p * weights.sum(axis=1))[:, None]).sum(axis=1)
+    least = np.take_along_axis(falling, kept[:, None] - 1, axis=1)
+    weights[weights < least] = 0
     weights /= weights.sum(axis=1, keepdims=True)
     return weights
 
 
 def draw(logits: Floats, temperature: Floats, top_p: Floats, drawn: Floats) -> Choices:
     """[B] choices from [B, K] logits with one number 0..1 a row."""
-    likeliest = logits.argmax(axis=1)
-    weights = chances(logits, np.where(temperature > 0, temperature, 1.0), top_p)
-    heights = np.cumsum(weights, axis=1)
-    chosen = (heights <= (drawn * heights[:, -1])[:, None]).sum(axis=1)
-    last = weights.shape[1] - 1 - (weights[:, ::-1] > 0).argmax(axis=1)
-    return np.where(temperature > 0, np.minimum(chosen, last), likeliest)
+    heights = np.cumsum(chances(logits, np.where(temperature > 0, temperature, 1.0), top_p), axis=1)
+    top = heights[:, -1:]
+    reached = (heights <= drawn[:, None] * top).sum(axis=1)
+    chosen = np.minimum(reached, (heights < top).sum(axis=1))  # not past the last that has a chance
+    return np.where(temperature > 0, chosen, logits.argmax(axis=1))
 
 
 def within_bins(chosen: Choices, edges: Floats, drawn: Floats) -> Floats:

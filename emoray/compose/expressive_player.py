@@ -30,7 +30,7 @@ from emoray.compose.row import Composed, Row
 from emoray.compose.steering import played, steered
 from emoray.compose.targets import fitted_map, key_for, target
 from emoray.config import CONDITIONED_MODES, ExpressivePreset, Request, SeedGuidance, SeedPreset
-from emoray.dataset.attributes import GROUPS, attributes_ahead
+from emoray.dataset.attributes import GROUPS, N_ATTRIBUTES, attributes_ahead
 from emoray.dataset.bins import DURATION_EDGES, STEP_EDGES, VELOCITY_WIDTH, bins_of, velocity_bins
 from emoray.dataset.clusters import EmotionClusters
 from emoray.dataset.keys import pitch_classes
@@ -85,6 +85,26 @@ class _ExpressiveRow(Row):
         return closing(len(self.composed), self.clock, self.chord, notes, seconds)
 
 
+class _Crowd:
+    """What is the same for every note of the rows in a batch, worked out when the batch changes."""
+
+    def __init__(self, rows: Sequence[_ExpressiveRow], guidance: SeedGuidance) -> None:
+        asked = [row.request for row in rows]
+        self.modes = [row.mode for row in rows]
+        self.led = np.array([index for index, row in enumerate(rows) if row.is_led], np.int64)
+        self.weights = np.array([WEIGHT[rows[index].mode] for index in self.led]).reshape(-1, 2)
+        self.strength = np.array([request.strength for request in asked])
+        self.top_p = np.array([TOP_P if request.top_p is None else request.top_p for request in asked])
+        heats = [request.temperature for request in asked]
+        self.heat = np.array([1.0 if heat is None else heat for heat in heats])
+        """Of step, duration and velocity: the seed document's temperature is of its pitches alone."""
+        self.pitch_heat = np.array([
+            prescribed_temperature(row.mode, guidance) if heat is None else heat
+            for row, heat in zip(rows, heats, strict=True)
+        ])  # fmt: skip
+        self.own = np.array([rows[index].own for index in self.led]).reshape(-1, N_ATTRIBUTES)
+
+
 class ExpressivePlayer:
     """Rows of requests for an expressive network."""
 
@@ -94,11 +114,16 @@ class ExpressivePlayer:
         preset: ExpressivePreset,
         clusters: EmotionClusters,
         guidance: SeedGuidance,
+        *,
+        measuring: bool = False,
     ) -> None:
         self.network, self.preset, self.clusters, self.guidance = network, preset, clusters, guidance
         self.device = network.heads.weight.device
+        self.measuring = measuring
         self.rows: list[_ExpressiveRow] = []
-        self.untold, self.told = network.start(0), network.start(0)
+        self.crowd = _Crowd((), guidance)
+        self.state = network.start(0)
+        """[G] of the untold rows, then of the told ones."""
         self.last = np.empty((0, 4))
         """[B, 4] the last note as the network hears it: pitch, step, duration, velocity bin."""
         self.recent = np.empty((0, RECENT), np.int64)
@@ -114,25 +139,30 @@ class ExpressivePlayer:
         nothing = [np.zeros((len(seed) - 1, CONDITIONS), np.float32) for seed in seeds]
         known = [condition(attributes_ahead(seeds[index], self.preset.lookahead)[1:], EVERY) for index in led]
         state = primed(self.network, [*seeds, *(seeds[index] for index in led)], [*nothing, *known])
-        self.untold = joined(self.untold, taken(state, range(len(rows))))
-        self.told = joined(self.told, taken(state, range(len(rows), len(rows) + len(led))))
+        before, all_before, added = len(self.rows), len(self.state.ring), len(rows)
+        untold = [*range(before), *range(all_before, all_before + added)]
+        told = [*range(before, all_before), *range(all_before + added, all_before + len(state.ring))]
+        self.state = taken(joined(self.state, state), [*untold, *told])
         self.last = np.concatenate([self.last, [heard_notes(seed)[-1] for seed in seeds]])
         self.recent = np.concatenate([self.recent, [_last_pitches(seed) for seed in seeds]])
         self.window = np.concatenate([self.window, [_last_window(seed) for seed in seeds]])
-        self.played = np.concatenate([self.played, np.zeros((len(rows), *self.played.shape[1:]))])
+        self.played = np.concatenate([self.played, np.zeros((added, *self.played.shape[1:]))])
         self.rows += rows
+        self.crowd = _Crowd(self.rows, self.guidance)
 
     def leave(self) -> list[tuple[int, Composed]]:
         """The pieces of the requests that are over, which leave the batch."""
         over = [(row.place, row.piece) for row in self.rows if row.is_over]
         if over:
-            led = [row for row in self.rows if row.is_led]
-            stay = [index for index, row in enumerate(self.rows) if not row.is_over]
-            self.untold = taken(self.untold, stay)
-            self.told = taken(self.told, [index for index, row in enumerate(led) if not row.is_over])
+            going = {index for index, row in enumerate(self.rows) if row.is_over}
+            stay = [index for index in range(len(self.rows)) if index not in going]
+            led = self.crowd.led.tolist()
+            told = [len(self.rows) + place for place, index in enumerate(led) if index not in going]
+            self.state = taken(self.state, [*stay, *told])
             self.last, self.recent, self.window = self.last[stay], self.recent[stay], self.window[stay]
             self.played = self.played[stay]
             self.rows = [self.rows[index] for index in stay]
+            self.crowd = _Crowd(self.rows, self.guidance)
         return over
 
     @torch.inference_mode()
@@ -140,16 +170,12 @@ class ExpressivePlayer:
         """One more note for each row."""
         rows = self.rows
         drawn = np.array([row.generator.random(6) for row in rows])
-        emotions = np.array([row.request.emotion_at(row.clock) for row in rows])
-        led = np.array([index for index, row in enumerate(rows) if row.is_led], np.int64)
-        lead = Lead(
-            led,
-            np.array([WEIGHT[rows[index].mode] for index in led]).reshape(-1, 2),
-            np.array([rows[index].request.strength for index in led]),
-            np.zeros(len(rows)),
-        )
-        told = self._told(led, emotions)
-        context = self._listen(led, told)
+        emotions = np.array([row.emotion for row in rows])
+        led = self.crowd.led
+        moved = np.zeros(len(rows)) if self.measuring else None
+        lead = Lead(led, self.crowd.weights, self.crowd.strength[led], moved)
+        told = self._told(emotions)
+        context = self._listen(told)
         added = self.network.told_heads(told)
         ends = [row.closing for row in rows]
 
@@ -168,8 +194,9 @@ class ExpressivePlayer:
         )
         note = Decided(*decided, lead.both(duration, self.device))
         velocity = self._velocity(lead.mixed(self.network.velocity_logits(context, added, note)), drawn[:, 5])
-        for row, moved in zip(rows, lead.moved.tolist(), strict=True):
-            row.divergence += moved
+        if moved is not None:
+            for row, far in zip(rows, moved.tolist(), strict=True):
+                row.divergence += far
         self._take(
             np.stack([pitch, step, duration, velocity_bins(velocity)], axis=1), velocity, emotions, ends
         )
@@ -186,8 +213,9 @@ class ExpressivePlayer:
             row.duration_factor = time_factor(valence, request.strength, GAMMA[row.mode](float(delta)))
         return row
 
-    def _told(self, led: NDArray[np.int64], emotions: Floats) -> Tensor:
+    def _told(self, emotions: Floats) -> Tensor:
         """[G, 1, A + G] the condition of each row of the network."""
+        led = self.crowd.led
         told = np.zeros((len(self.rows) + len(led), 1, CONDITIONS), np.float32)
         if len(led):
             rows = [self.rows[index] for index in led]
@@ -197,34 +225,23 @@ class ExpressivePlayer:
                 for row, (valence, arousal) in zip(rows, emotions[led].tolist(), strict=True)
             ])  # fmt: skip
             achieved = played(self.played[led], count)
-            own = np.stack([row.own for row in rows])
-            wanted = steered(own, aimed, achieved, count, self.played.shape[1])
+            wanted = steered(self.crowd.own, aimed, achieved, count, self.played.shape[1])
             told[len(self.rows) :, 0] = condition(wanted, EVERY)
         return torch.from_numpy(told).to(self.device)
 
-    def _listen(self, led: NDArray[np.int64], told: Tensor) -> Context:
+    def _listen(self, told: Tensor) -> Context:
         """What is known after the last note of each row, untold rows first."""
-        last = torch.from_numpy(np.concatenate([self.last, self.last[led]])).to(self.device)[:, None]
-        heard = Heard(last[..., 0].long(), last[..., 1].float(), last[..., 2].float(), last[..., 3].long())
-        context, state = self.network.listen(heard, told, joined(self.untold, self.told))
-        self.untold = taken(state, range(len(self.rows)))
-        self.told = taken(state, range(len(self.rows), len(last)))
+        last = np.concatenate([self.last, self.last[self.crowd.led]])
+        numbers = torch.from_numpy(last[:, None, [0, 3]].astype(np.int64)).to(self.device)
+        seconds = torch.from_numpy(last[:, None, 1:3].astype(np.float32)).to(self.device)
+        heard = Heard(numbers[..., 0], seconds[..., 0], seconds[..., 1], numbers[..., 1])
+        context, self.state = self.network.listen(heard, told, self.state)
         return context
 
-    def _heat(self, index: int) -> float:
-        """The temperature of a row."""
-        row = self.rows[index]
-        asked = row.request.temperature
-        return prescribed_temperature(row.mode, self.guidance) if asked is None else asked
-
     def _draw(self, logits: Floats, drawn: Floats, *, of_pitch: bool = False) -> NDArray[np.int64]:
-        """[B] choices; the seed document's temperature is of its pitches alone."""
-        heat = np.array([
-            self._heat(index) if of_pitch or row.request.temperature is not None else 1.0
-            for index, row in enumerate(self.rows)
-        ])  # fmt: skip
-        top_p = np.array([TOP_P if row.request.top_p is None else row.request.top_p for row in self.rows])
-        return draw(logits, heat, top_p, drawn)
+        """[B] choices."""
+        heat = self.crowd.pitch_heat if of_pitch else self.crowd.heat
+        return draw(logits, heat, self.crowd.top_p, drawn)
 
     def _step(
         self, logits: Floats, context: Context, ends: Sequence[tuple[float, int | None]], drawn: Floats
@@ -244,9 +261,9 @@ class ExpressivePlayer:
             step=step,
             duration=self.window[:, :, 2].mean(axis=1),
             valence=emotions[:, 0],
-            strength=np.array([row.request.strength for row in self.rows]),
+            strength=self.crowd.strength,
         )
-        return bent([row.mode for row in self.rows], logits, played, self.clusters, self.guidance)
+        return bent(self.crowd.modes, logits, played, self.clusters, self.guidance)
 
     def _pitch(
         self, logits: Floats, ends: Sequence[tuple[float, int | None]], drawn: Floats
@@ -306,7 +323,8 @@ class ExpressivePlayer:
         for row, (pitch, step, duration, _), loud, (_, arousal), (slowing, chord) in zip(
             self.rows, notes.tolist(), velocity.tolist(), emotions.tolist(), ends, strict=True
         ):
-            tempo = tempo_factor(arousal, row.request.strength, SPREAD.get(row.mode, 0.0))
+            spread = SPREAD.get(row.mode, 0.0)
+            tempo = tempo_factor(arousal, row.request.strength, spread) if spread else 1.0
             row.hear(
                 step * row.step_factor * tempo * slowing,
                 duration * row.duration_factor * tempo * slowing if chord is None else duration,

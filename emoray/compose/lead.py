@@ -24,6 +24,8 @@ from emoray.notes import N_PITCHES
 
 WEIGHT = {"attributes": (1.0, 1.0), "cfg": (1.7, 1.1)}
 """Of the told pitch logits, and of the other told heads, at strength 1."""
+CLASSES = np.arange(N_PITCHES) % 12
+OCTAVES = -(-N_PITCHES // 12)
 BOW = 1.4
 """Power of the strength that weighs the told logits: the effect grows fastest at first, and half a strength
 should be half of what is heard."""
@@ -42,8 +44,8 @@ class Lead:
     """[L, 2] of pitches and of the rest, at strength 1."""
     strength: Floats
     """[L]."""
-    moved: Floats
-    """[B] nats that the drawn distributions of this note are from the network's own, so far."""
+    moved: Floats | None
+    """[B] nats from the network's own chances to those that this note is drawn from; None: not measured."""
 
     def mixed(self, logits: Tensor) -> Floats:
         """[G, 1, K] logits to [B, K]: led rows go from untold towards, and past, told, and calm down."""
@@ -57,6 +59,8 @@ class Lead:
 
     def note_move(self, drawn_from: Floats, logits: Tensor) -> None:
         """Add how far the logits [B, K] that are drawn from lie from the network's own."""
+        if self.moved is None:
+            return
         own, _ = self._parted(logits)
         self.moved[:] += divergence(log_chances(drawn_from), log_chances(own))
 
@@ -69,7 +73,7 @@ class Lead:
         untold, told = self._parted(logits)
         gained = by_class(told) - by_class(untold[self.led])
         weight = self.weights[:, 0] * self.strength**BOW
-        untold[self.led] += weight[:, None] * gained[:, np.arange(N_PITCHES) % 12]
+        untold[self.led] += (weight[:, None] * gained)[:, CLASSES]
         return untold
 
     def _parted(self, logits: Tensor) -> tuple[Floats, Floats]:
@@ -86,6 +90,7 @@ class Lead:
 
 def by_class(logits: Floats) -> Floats:
     """[L, 128] logits to the logarithm of each pitch class's chance, [L, 12]."""
-    chances = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-    classes = np.stack([chances[:, first::12].sum(axis=1) for first in range(12)], axis=1)
-    return np.log(classes / chances.sum(axis=1, keepdims=True) + 1e-12)
+    chances = np.zeros((len(logits), OCTAVES * 12))
+    chances[:, :N_PITCHES] = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+    classes = chances.reshape(-1, OCTAVES, 12).sum(axis=1)
+    return np.log(classes / classes.sum(axis=1, keepdims=True) + 1e-12)

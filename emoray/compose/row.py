@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -47,19 +48,28 @@ class Row:
     composed: list[tuple[float, float, int, int]] = field(default_factory=list)
     """(onset after the seed's last, duration, pitch, velocity) of each note."""
 
-    @property
+    @cached_property
     def mode(self) -> str:
         """The guidance mode in effect: a strength of 0, or no emotion at all, is none."""
         asked = self.request
         felt = any(asked.emotion_at(0.0)) or any(v or a for _, v, a in asked.curve)
         return asked.guidance if asked.strength and felt else "none"
 
-    @property
+    @cached_property
     def length(self) -> tuple[int, float]:
         """(most notes, most seconds)."""
         notes, seconds = self.request.length
         most = min(notes, math.ceil(seconds * MOST_NOTES_A_SECOND)) if seconds < math.inf else notes
         return most, seconds
+
+    @property
+    def emotion(self) -> tuple[float, float]:
+        """(valence, arousal) now."""
+        return self.request.emotion_at(self.clock) if self.request.curve else self._level
+
+    @cached_property
+    def _level(self) -> tuple[float, float]:
+        return self.request.emotion_at(0.0)
 
     def hear(self, step: float, duration: float, pitch: int, velocity: int) -> None:
         """Take in a composed note, times as they are heard."""

@@ -31,7 +31,7 @@ class Composer:
         self, checkpoint: Checkpoint, *, rows: int = 64, guidance: SeedGuidance | None = None
     ) -> None:
         self.checkpoint = checkpoint
-        self.network = checkpoint.network.to(best_device()).eval()
+        self.network = checkpoint.network.to(best_device()).eval().prepared()
         self.rows = rows
         self.guidance = guidance or SeedGuidance()
 
@@ -60,10 +60,14 @@ class Composer:
 
     def compose(self, requests: Sequence[Request]) -> list[Notes]:
         """The composed notes of each request, in order: see ``pieces``."""
-        return [piece.notes for piece in self.pieces(requests)]
+        return [piece.notes for piece in self.pieces(requests, measuring=False)]
 
-    def pieces(self, requests: Sequence[Request]) -> list[Composed]:
+    def pieces(self, requests: Sequence[Request], *, measuring: bool = True) -> list[Composed]:
         """What becomes of each request, in order; onsets go on where its seed's last onset is.
+
+        Args:
+            requests: any number.
+            measuring: whether to find out how far guidance has moved the network; it takes time.
 
         Returns:
             One piece a request, of 1 to its ``length`` notes, without the seed.
@@ -75,7 +79,7 @@ class Composer:
             self.check(request)
         waiting = deque(enumerate(requests))
         answers: dict[int, Composed] = {}
-        player = self._player()
+        player = self._player(measuring)
         while waiting or player.rows:
             room = min(self.rows - len(player.rows), len(waiting))
             if room:
@@ -84,10 +88,12 @@ class Composer:
             answers.update(player.leave())
         return [answers[place] for place in range(len(requests))]
 
-    def _player(self) -> SeedPlayer | ExpressivePlayer:
+    def _player(self, measuring: bool) -> SeedPlayer | ExpressivePlayer:
         checkpoint = self.checkpoint
         if isinstance(self.network, SeedNetwork):
             assert isinstance(checkpoint.preset, SeedPreset)
             return SeedPlayer(self.network, checkpoint.preset, checkpoint.clusters, self.guidance)
         assert isinstance(checkpoint.preset, ExpressivePreset)
-        return ExpressivePlayer(self.network, checkpoint.preset, checkpoint.clusters, self.guidance)
+        return ExpressivePlayer(
+            self.network, checkpoint.preset, checkpoint.clusters, self.guidance, measuring=measuring
+        )

@@ -42,7 +42,9 @@ def played(notes: Floats, count: NDArray[np.int64]) -> Attributes:
         return average
 
     pitch, step, duration, velocity = np.moveaxis(notes, 2, 0)
-    shares = np.stack([mean(np.rint(pitch) % 12 == note) for note in range(12)], axis=1)
+    place = 12 * np.arange(len(notes))[:, None] + np.rint(pitch).astype(np.int64) % 12
+    counts = np.bincount(place.ravel(), weight.ravel(), minlength=12 * len(notes))
+    shares = counts.reshape(-1, 12) / meant[:, None]
     music = {
         "density": -np.log(np.maximum(mean(step), SHORTEST_SPAN / meant)),
         "duration": mean(np.log(np.maximum(duration, 0.01))),

@@ -16,7 +16,7 @@ Letters: **B** rows, **T** notes, **A** = 16 attributes, **G** = 5 groups of the
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -26,15 +26,22 @@ from torch.nn import functional
 from emoray.config import ExpressivePreset
 from emoray.dataset.attributes import GROUPS, N_ATTRIBUTES
 from emoray.dataset.bins import DURATION_BINS, DURATION_EDGES, STEP_BINS, STEP_EDGES, VELOCITY_BINS
+from emoray.model.matrix import Matrix, matrix_of
 from emoray.notes import N_PITCHES
 
 CONDITIONS = N_ATTRIBUTES + len(GROUPS)
 """Columns of a condition: attributes, then one for each group that says whether it is told."""
 FADING = (0.1, 1.0, 8.0)
 """Seconds in which the memory of a struck pitch fades to 1 / e."""
+LEAST_MEMORY = -80.0
+"""Natural logarithm: numbers below it are subnormal, and slow."""
 LONG_AGO = 100.0
 """Seconds: the age of a pitch that was never struck."""
 LONGEST_INTERVAL = 36
+DENSE = (
+    "faded", "told", "told_heads", "heads", "step_out", "pitch_out", "duration_out", "velocity_out",
+)  # fmt: skip
+"""Dense layers."""
 
 
 class Heard(NamedTuple):
@@ -85,26 +92,12 @@ class Decided(NamedTuple):
     """Seconds."""
 
 
-BLOCK = 16
-"""Rows that go through a dense layer at once when composing."""
-
-
-def dense(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """A linear layer; when composing on a CPU, one whose rows have the same bits in any batch.
-
-    Torch chooses the kernel of a matrix product, and so its rounding, by the number of rows; in blocks of
-    one size each row is rounded alike, wherever in its block it is. The LSTM does so at any batch size.
-    """
-    if not torch.is_inference_mode_enabled() or x.is_cuda:
-        return functional.linear(x, weight, bias)
-    rows = x.reshape(-1, x.shape[-1])
-    padded = functional.pad(rows, (0, 0, 0, -len(rows) % BLOCK))
-    blocks = [functional.linear(block, weight, bias) for block in padded.split(BLOCK)]  # type: ignore[no-untyped-call]
-    return torch.cat(blocks)[: len(rows)].reshape(*x.shape[:-1], len(weight))
-
-
 class ExpressiveNetwork(nn.Module):
-    """Embeddings, stacked LSTM layers, four heads in a row."""
+    """Embeddings, stacked LSTM layers, four heads in a row.
+
+    Once it is ``prepared``, inference runs on matrices laid out for it, and a row has the same bits in any
+    batch (see ``matrix.py``); training and gradients always run on the parameters.
+    """
 
     step_edges: Tensor
     duration_edges: Tensor
@@ -138,9 +131,19 @@ class ExpressiveNetwork(nn.Module):
         self.register_buffer("step_edges", _inner(STEP_EDGES), persistent=False)
         self.register_buffer("duration_edges", _inner(DURATION_EDGES), persistent=False)
         self.register_buffer("rates", 1 / torch.tensor(FADING), persistent=False)
+        self.matrices: dict[str, Matrix] = {}
         for module in self.modules():
             if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.05)
+
+    def prepared(self) -> Self:
+        """This network, ready to compose with the weights that it has now, where it is now."""
+        self.matrices = {name: matrix_of(*self._layer(name)) for name in DENSE}
+        for index, lstm in enumerate(self.lstm):
+            weight_in, weight_again, *biases = (_squashed_first(part) for part in lstm.parameters())
+            self.matrices[f"into {index}"] = matrix_of(weight_in, sum(biases, start=torch.zeros(())))
+            self.matrices[f"again {index}"] = matrix_of(weight_again)
+        return self
 
     def start(self, rows: int) -> State:
         """The state of rows that have heard nothing."""
@@ -171,8 +174,9 @@ class ExpressiveNetwork(nn.Module):
         before = torch.cat([state.pitch[:, None], heard.pitch[:, :-1]], dim=1)
         apart = (heard.pitch - before).clamp(-LONGEST_INTERVAL, LONGEST_INTERVAL) + LONGEST_INTERVAL
         interval = self.interval(apart) * (before >= 0)[..., None]
-        width = self.pitch.embedding_dim
-        mixed, for_pitch = torch.split(dense(faded, self.faded.weight, None), [width, self.head], dim=-1)
+        mixed, for_pitch = torch.split(
+            self._dense("faded", faded), [self.pitch.embedding_dim, self.head], dim=-1
+        )
         x = (
             self.pitch(heard.pitch)
             + interval
@@ -180,20 +184,59 @@ class ExpressiveNetwork(nn.Module):
             + self.duration(self.duration_bin(heard.duration))
             + self.velocity(heard.velocity)
             + mixed
-            + dense(told, self.told.weight[:width], self.told.bias[:width])
+            + self._dense("told", told)
         )
         total: Tensor | None = None
         layers = []
-        for lstm, carried in zip(self.lstm, state.layers, strict=True):
-            x, after = lstm(functional.dropout(x, self.dropout, self.training), carried)
+        for index, carried in enumerate(state.layers):
+            x, after = self._remembered(index, functional.dropout(x, self.dropout, self.training), carried)
             layers.append(after)
             total = x if total is None else total + x
         assert total is not None
         total = functional.dropout(total, self.dropout, self.training)
-        start = _four(dense(total, self.heads.weight, self.heads.bias))
+        start = _four(self._dense("heads", total))
         ring = _ring(heard, state.ring)
         context = Context(start, for_pitch, heard.duration, ring)
         return context, State(tuple(layers), ages, ring[:, -1], heard.pitch[:, -1])
+
+    def _layer(self, name: str) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of a dense layer; ``told`` is the part of that layer for the input."""
+        width = self.pitch.embedding_dim
+        if name == "told":
+            return self.told.weight[:width], self.told.bias[:width]
+        if name == "told_heads":
+            return self.told.weight[width:], self.told.bias[width:]
+        layer = getattr(self, name)
+        return layer.weight, layer.bias
+
+    def _dense(self, name: str, x: Tensor) -> Tensor:
+        """[..., K] to [..., O] through a dense layer."""
+        if self.matrices and torch.is_inference_mode_enabled():
+            return self.matrices[name](x)
+        return functional.linear(x, *self._layer(name))
+
+    def _remembered(
+        self, index: int, x: Tensor, carried: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """[B, T, K] to [B, T, hidden] through an LSTM layer, and what it carries on."""
+        if not (self.matrices and torch.is_inference_mode_enabled()):
+            found: tuple[Tensor, tuple[Tensor, Tensor]] = self.lstm[index](x, carried)
+            return found
+        into, again = self.matrices[f"into {index}"], self.matrices[f"again {index}"]
+        assert into.bias is not None
+        hidden, cell = carried[0][0], carried[1][0]
+        rows, length, _ = x.shape
+        sums = into.onto(None, x.transpose(0, 1).flatten(0, 1)).view(length, rows, -1)
+        out = []
+        for place in range(length):
+            gates = again.onto(sums[place], hidden) + into.bias
+            kept = torch.sigmoid(gates[:, : 3 * self.hidden])
+            taken_in, remembered, shown = kept.chunk(3, dim=1)
+            cell = remembered * cell
+            cell.addcmul_(taken_in, torch.tanh(gates[:, 3 * self.hidden :]))
+            hidden = shown * torch.tanh(cell)
+            out.append(hidden)
+        return torch.stack(out, dim=1), (hidden[None], cell[None])
 
     def _faded(self, heard: Heard, state: State) -> tuple[Tensor, Tensor]:
         """[B, T, 3 x 128] memory of struck pitches after each note, and the ages [B, 128] after the last."""
@@ -202,22 +245,22 @@ class ExpressiveNetwork(nn.Module):
         struck.scatter_(2, heard.pitch[..., None], onset[..., None])
         struck[:, 0] = torch.maximum(struck[:, 0], -state.ages)
         ages = (onset[..., None] - struck.cummax(dim=1).values).clamp(max=LONG_AGO)
-        return torch.exp(-ages[..., None, :] * self.rates[:, None]).flatten(-2), ages[:, -1]
+        faded = torch.exp((ages[..., None, :] * -self.rates[:, None]).clamp(min=LEAST_MEMORY))
+        return faded.flatten(-2), ages[:, -1]
 
     def told_heads(self, told: Tensor) -> tuple[Tensor, ...]:
         """[B, T, A + G] conditions to what they add to each head, four of [B, T, head]."""
-        width = self.pitch.embedding_dim
-        return _four(dense(told, self.told.weight[width:], self.told.bias[width:]))
+        return _four(self._dense("told_heads", told))
 
     def step_logits(self, context: Context, told: tuple[Tensor, ...]) -> Tensor:
         """[B, T, step bins]."""
-        return _out(self.step_out, functional.gelu(context.heads[0] + told[0]))
+        return self._dense("step_out", functional.gelu(context.heads[0] + told[0]))
 
     def pitch_logits(self, context: Context, told: tuple[Tensor, ...], step: Tensor) -> Tensor:
         """[B, T, 128] given the step, seconds."""
         known = self._known(self.step_known, self.step_bin(step), 0)
         known = known + context.faded
-        return _out(self.pitch_out, functional.gelu(context.heads[1] + told[1] + known))
+        return self._dense("pitch_out", functional.gelu(context.heads[1] + told[1] + known))
 
     def duration_logits(
         self, context: Context, told: tuple[Tensor, ...], step: Tensor, pitch: Tensor
@@ -227,14 +270,14 @@ class ExpressiveNetwork(nn.Module):
         known = known + self._known(self.pitch_known, pitch, 0)
         known = known + self.last_rings(self._left(context.duration - step))
         known = known + self.all_rings(self._left(context.ring - step))
-        return _out(self.duration_out, functional.gelu(context.heads[2] + told[2] + known))
+        return self._dense("duration_out", functional.gelu(context.heads[2] + told[2] + known))
 
     def velocity_logits(self, context: Context, told: tuple[Tensor, ...], decided: Decided) -> Tensor:
         """[B, T, velocity bins] given the rest of the note."""
         known = self._known(self.step_known, self.step_bin(decided.step), 2)
         known = known + self._known(self.pitch_known, decided.pitch, 1)
         known = known + self.duration_known(self.duration_bin(decided.duration))
-        return _out(self.velocity_out, functional.gelu(context.heads[3] + told[3] + known))
+        return self._dense("velocity_out", functional.gelu(context.heads[3] + told[3] + known))
 
     def forward(self, heard: Heard, told: Tensor, state: State, following: Decided) -> tuple[Tensor, ...]:
         """All logits (step, pitch, duration, velocity) of the notes that followed, then the flat state."""
@@ -265,13 +308,15 @@ class ExpressiveNetwork(nn.Module):
         return functional.embedding(number, table.weight[:, head * self.head : (head + 1) * self.head])
 
 
-def _out(layer: nn.Linear, x: Tensor) -> Tensor:
-    return dense(x, layer.weight, layer.bias)
-
-
 def _four(x: Tensor) -> tuple[Tensor, ...]:
     """[B, T, 4 x head] to four of [B, T, head]; split, because slices cost a gradient of full width each."""
     return x.chunk(4, dim=-1)
+
+
+def _squashed_first(gates: Tensor) -> Tensor:
+    """[4 x hidden, ...] gates in torch's order (in, forget, new, out), the one that is no sigmoid last."""
+    taken_in, remembered, new, shown = gates.chunk(4)
+    return torch.cat([taken_in, remembered, shown, new])
 
 
 def _inner(edges: np.ndarray) -> Tensor:

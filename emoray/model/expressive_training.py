@@ -21,6 +21,7 @@ from torch.nn import functional
 from emoray.config import ExpressivePreset
 from emoray.dataset.spans import Spans
 from emoray.model.expressive import Decided, ExpressiveNetwork, Heard, State
+from emoray.model.matrix import multiplies_bfloat16
 from emoray.model.optimizer import ExpressiveOptimizer
 
 PARTS = ("step", "pitch", "duration", "velocity")
@@ -145,8 +146,7 @@ def nats(model: nn.Module, chunk: Spans, state: State, device: torch.device) -> 
 
 def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
     """bfloat16 matrix products, where they are fast."""
-    fast = device.type == "cuda" or torch.cpu._is_amx_tile_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+    return torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16(device))
 
 
 def _cut(state: State) -> State:

@@ -11,7 +11,7 @@ Letters: **W** windows (rows of a batch), **T** notes of context.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,10 @@ class SeedNetwork(nn.Module):
         self.pitch = nn.Linear(hidden, N_PITCHES)
         self.step = nn.Linear(hidden, 1)
         self.duration = nn.Linear(hidden, 1)
+
+    def prepared(self) -> Self:
+        """This network, ready to compose."""
+        return self
 
     def forward(self, x: Tensor) -> Prediction:
         """[W, T, 3] model units to a prediction of the note after each window."""

@@ -136,6 +136,7 @@ def test_one_note_at_a_time_in_any_batch_has_the_same_bits(network):
             logits.append(network.step_logits(context, network.told_heads(condition)))
         return torch.cat(logits, dim=1)
 
+    network.prepared()
     with torch.inference_mode():
         crowd = played([0, 1, 2])
         for row in range(B):
