@@ -37,11 +37,16 @@ def chances(logits: Floats, temperature: Floats, top_p: Floats) -> Floats:
 
 def draw(logits: Floats, temperature: Floats, top_p: Floats, drawn: Floats) -> Choices:
     """[B] choices from [B, K] logits with one number 0..1 a row."""
-    heights = np.cumsum(chances(logits, np.where(temperature > 0, temperature, 1.0), top_p), axis=1)
+    weights = chances(logits, np.where(temperature > 0, temperature, 1.0), top_p)
+    return np.where(temperature > 0, chosen(weights, drawn), logits.argmax(axis=1))
+
+
+def chosen(weights: Floats, drawn: Floats) -> Choices:
+    """[B] choices by weights [B, K] >= 0 with one number 0..1 a row."""
+    heights = np.cumsum(weights, axis=1)
     top = heights[:, -1:]
     reached = (heights <= drawn[:, None] * top).sum(axis=1)
-    chosen = np.minimum(reached, (heights < top).sum(axis=1))  # not past the last that has a chance
-    return np.where(temperature > 0, chosen, logits.argmax(axis=1))
+    return np.minimum(reached, (heights < top).sum(axis=1))  # not past the last that has a chance
 
 
 def within_bins(chosen: Choices, edges: Floats, drawn: Floats) -> Floats:

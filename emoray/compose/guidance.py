@@ -35,6 +35,8 @@ Floats = NDArray[np.float64]
 
 OFF_KEYBOARD = (np.arange(N_PITCHES) < LOWEST_KEY) | (np.arange(N_PITCHES) > HIGHEST_KEY)
 """[128] pitches that no piano has."""
+N_TIMES = 6
+"""Features of time, the first ones."""
 SLOWEST = 0.1
 """Times are never scaled below this factor, whatever the strength."""
 
@@ -62,20 +64,49 @@ def candidate_features(window: Floats, step: Floats, duration: Floats) -> Floats
     Returns:
         [B, 128, 9] in the order of ``FEATURES``.
     """
-    features = np.empty((len(window), N_PITCHES, len(FEATURES)))
-    for first, column, following in ((0, STEP, step), (3, DURATION, duration)):
-        times = np.concatenate([window[:, :, column], following[:, None]], axis=1)
-        features[:, :, first] = times.mean(axis=1)[:, None]
-        features[:, :, first + 1] = times.max(axis=1)[:, None]
-        features[:, :, first + 2] = times.std(axis=1)[:, None]
+    times = np.broadcast_to(
+        _time_features(window, step, duration)[:, None], (len(window), N_PITCHES, N_TIMES)
+    )
+    return np.concatenate([times, _pitch_features(window)], axis=-1)
+
+
+def candidate_distances(window: Floats, step: Floats, duration: Floats, clusters: EmotionClusters) -> Floats:
+    """[B, 128, 2] distances of ``candidate_features`` from the centroids.
+
+    A candidate changes features of pitch alone, so what times add to a distance is worked out once a window.
+    """
+    times = _time_features(window, step, duration)
+    nine = np.concatenate([times, np.zeros((len(times), len(FEATURES) - N_TIMES))], axis=1)
+    times = clusters.standardised(nine)[:, :N_TIMES]
+    mean, scale = (np.array(part)[N_TIMES:] for part in (clusters.mean, clusters.scale))
+    pitches = (_pitch_features(window) - mean) / scale
+    squares = []
+    for centroid in np.array(clusters.centroids):
+        by_time, by_pitch = times - centroid[:N_TIMES], pitches - centroid[N_TIMES:]
+        squares.append((by_time * by_time).sum(axis=-1)[:, None] + (by_pitch * by_pitch).sum(axis=-1))
+    return np.sqrt(np.stack(squares, axis=-1))
+
+
+def _time_features(window: Floats, step: Floats, duration: Floats) -> Floats:
+    """[B, 6] mean, maximum and deviation of step and of duration, the next note's among them."""
+    times = np.concatenate(
+        [window[:, :, [STEP, DURATION]], np.stack([step, duration], axis=1)[:, None]], axis=1
+    )
+    features: Floats = np.stack([times.mean(axis=1), times.max(axis=1), times.std(axis=1)], axis=-1)
+    return features.reshape(len(window), N_TIMES)
+
+
+def _pitch_features(window: Floats) -> Floats:
+    """[B, 128, 3] mean, maximum and deviation of the pitches with each candidate appended."""
     pitch = np.rint(window[:, :, PITCH] * N_PITCHES)
     candidate = np.arange(N_PITCHES, dtype=np.float64)
     count = window.shape[1] + 1
+    features = np.empty((len(window), N_PITCHES, 3))
     mean = (pitch.sum(axis=1)[:, None] + candidate) / count
     square = ((pitch * pitch).sum(axis=1)[:, None] + candidate * candidate) / count
-    features[:, :, 6] = mean
-    features[:, :, 7] = np.maximum(pitch.max(axis=1)[:, None], candidate)
-    features[:, :, 8] = np.sqrt(np.maximum(square - mean * mean, 0))
+    features[..., 0] = mean
+    features[..., 1] = np.maximum(pitch.max(axis=1)[:, None], candidate)
+    features[..., 2] = np.sqrt(np.maximum(square - mean * mean, 0))
     return features
 
 
@@ -83,7 +114,7 @@ def candidate_scores(
     window: Floats, step: Floats, duration: Floats, valence: Floats, clusters: EmotionClusters
 ) -> Floats:
     """[B, 128] emotion score of each candidate pitch, for the label that ``valence`` has."""
-    distances = clusters.distances(candidate_features(window, step, duration))
+    distances = candidate_distances(window, step, duration, clusters)
     return _score(distances, valence[:, None], clusters)
 
 

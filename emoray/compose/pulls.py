@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from emoray.compose.guidance import candidate_features
+from emoray.compose.guidance import candidate_distances
 from emoray.dataset.clusters import EmotionClusters
 from emoray.dataset.keys import TEMPLATES, agreements, pitch_classes
 
@@ -38,7 +38,7 @@ def score_direction(
     window: Floats, step: Floats, duration: Floats, valence: Floats, clusters: EmotionClusters
 ) -> Floats:
     """[B, 128] the emotion score's log-odds of each pitch, for the label that ``valence`` has."""
-    distances = clusters.distances(candidate_features(window, step, duration))
+    distances = candidate_distances(window, step, duration, clusters)
     happier = distances[..., 1 - clusters.happy] - distances[..., clusters.happy]
     return np.sign(valence)[:, None] * happier
 

@@ -92,7 +92,9 @@ class Composer:
         checkpoint = self.checkpoint
         if isinstance(self.network, SeedNetwork):
             assert isinstance(checkpoint.preset, SeedPreset)
-            return SeedPlayer(self.network, checkpoint.preset, checkpoint.clusters, self.guidance)
+            return SeedPlayer(
+                self.network, checkpoint.preset, checkpoint.clusters, self.guidance, measuring=measuring
+            )
         assert isinstance(checkpoint.preset, ExpressivePreset)
         return ExpressivePlayer(
             self.network, checkpoint.preset, checkpoint.clusters, self.guidance, measuring=measuring

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from emoray.compose.bending import Played, bent
+from emoray.compose.drawing import chosen
 from emoray.compose.guidance import GAMMA, Floats, prescribed_temperature, tempo_factor, time_factor
 from emoray.compose.pulls import RECENT, divergence, log_chances
 from emoray.compose.row import Composed, Row
@@ -43,60 +44,87 @@ class _SeedRow(Row):
     step_factor: float = 1.0
     duration_factor: float = 1.0
     velocity: int = 64
-    window: NDArray[np.float32] = None  # type: ignore[assignment]  # [T, 3] model units, as predicted
 
 
 class SeedPlayer:
     """Rows of requests for a seed network."""
 
     def __init__(
-        self, network: SeedNetwork, preset: SeedPreset, clusters: EmotionClusters, guidance: SeedGuidance
+        self,
+        network: SeedNetwork,
+        preset: SeedPreset,
+        clusters: EmotionClusters,
+        guidance: SeedGuidance,
+        *,
+        measuring: bool = False,
     ) -> None:
         self.network, self.preset, self.clusters, self.guidance = network, preset, clusters, guidance
+        self.measuring = measuring
         self.rows: list[_SeedRow] = []
+        self.windows = np.empty((0, preset.window, 3), np.float32)
+        """[B, T, 3] model units, as predicted."""
+        self._settle()
 
     def enter(self, waiting: Sequence[tuple[int, Request]]) -> None:
         """Take requests, with their places in the answer, into the batch."""
         self.rows += [self._entering(place, request) for place, request in waiting]
+        begun = [context(request.seed, self.preset.window) for _, request in waiting]
+        self.windows = np.concatenate([self.windows, begun])
+        self._settle()
 
     def leave(self) -> list[tuple[int, Composed]]:
         """The pieces of the requests that are over, which leave the batch."""
         over = [(row.place, row.piece) for row in self.rows if row.is_over]
-        self.rows = [row for row in self.rows if not row.is_over]
+        if over:
+            stay = [index for index, row in enumerate(self.rows) if not row.is_over]
+            self.windows = self.windows[stay]
+            self.rows = [self.rows[index] for index in stay]
+            self._settle()
         return over
+
+    def _settle(self) -> None:
+        """Work out what is the same for every note until the batch changes again."""
+        self.modes = [row.mode for row in self.rows]
+        self.strength = np.array([row.request.strength for row in self.rows])
+        asked = [(row.mode, row.request.temperature) for row in self.rows]
+        self.heat = np.array([
+            prescribed_temperature(mode, self.guidance) if heat is None else heat for mode, heat in asked
+        ])  # fmt: skip
 
     def advance(self) -> None:
         """One more note for each row."""
         rows = self.rows
-        windows = np.stack([row.window for row in rows])
-        logits, step, duration = self._predict(windows)
-        emotions = np.array([row.request.emotion_at(row.clock) for row in rows])
+        logits, step, duration = self._predict()
+        emotions = np.array([row.emotion for row in rows])
         played = Played(
-            window=windows.astype(np.float64),
-            recent=np.rint(windows[:, -RECENT:, 0] * N_PITCHES).astype(np.int64),
+            window=self.windows.astype(np.float64),
+            recent=np.rint(self.windows[:, -RECENT:, 0] * N_PITCHES).astype(np.int64),
             step=step,
             duration=duration,
             valence=emotions[:, 0],
-            strength=np.array([row.request.strength for row in rows]),
+            strength=self.strength,
         )
-        curved = bent([row.mode for row in rows], logits, played, self.clusters, self.guidance)
-        heat = np.array([
-            prescribed_temperature(row.mode, self.guidance)
-            if row.request.temperature is None
-            else row.request.temperature
-            for row in rows
-        ])  # fmt: skip
-        moved = divergence(log_chances(curved / np.where(heat > 0, heat, 1)[:, None]), log_chances(logits))
-        for index, row in enumerate(rows):
-            row.divergence += float(moved[index])
-            pitch = sample_pitch(curved[index], float(heat[index]), row.generator)
-            _append(row, pitch, float(step[index]), float(duration[index]), emotions[index])
+        curved = bent(self.modes, logits, played, self.clusters, self.guidance)
+        pitch = sample_pitches(curved, self.heat, np.array([row.generator.random() for row in rows]))
+        if self.measuring:
+            heated = curved / np.where(self.heat > 0, self.heat, 1)[:, None]
+            for row, far in zip(rows, divergence(log_chances(heated), log_chances(logits)), strict=True):
+                row.divergence += float(far)
+        notes = np.stack([pitch / N_PITCHES, step, duration], axis=1).astype(np.float32)
+        self.windows = np.concatenate([self.windows[:, 1:], notes[:, None]], axis=1)
+        heard = zip(rows, pitch.tolist(), step.tolist(), duration.tolist(), emotions.tolist(), strict=True)
+        for row, key, after, lasting, (_, arousal) in heard:
+            tempo = 1.0
+            if row.mode not in GAMMA and row.mode != "none":
+                tempo = tempo_factor(arousal, row.request.strength, SPREAD)
+            row.hear(
+                after * row.step_factor * tempo, lasting * row.duration_factor * tempo, key, row.velocity
+            )
 
     def _entering(self, place: int, request: Request) -> _SeedRow:
         generator = np.random.default_rng(request.random_seed)
         drawn = generator.normal(1.0, self.guidance.sigma, size=2)  # in every mode: the rest stays comparable
         row = _SeedRow(place, request, generator, velocity=_velocity(request.seed))
-        row.window = context(request.seed, self.preset.window)
         if row.mode in GAMMA:
             valence = request.emotion_at(0.0)[0]
             gamma, delta = (GAMMA[row.mode](float(draw)) for draw in drawn)
@@ -104,10 +132,10 @@ class SeedPlayer:
             row.duration_factor = time_factor(valence, request.strength, delta)
         return row
 
-    def _predict(self, windows: NDArray[np.float32]) -> tuple[Floats, Floats, Floats]:
-        """[B, T, 3] to logits [B, 128], steps [B] and durations [B] that can be played."""
+    def _predict(self) -> tuple[Floats, Floats, Floats]:
+        """The next note of each row: logits [B, 128], steps [B] and durations [B] that can be played."""
         device = self.network.pitch.weight.device
-        prediction = self.network.predict_rows(torch.from_numpy(windows).to(device))
+        prediction = self.network.predict_rows(torch.from_numpy(self.windows).to(device))
         logits, step, duration = (part.cpu().numpy().astype(np.float64) for part in prediction)
         return logits, np.clip(step, 0, LONGEST_STEP), np.clip(duration, SHORTEST, LONGEST_DURATION)
 
@@ -126,24 +154,11 @@ def context(seed: Notes, window: int) -> NDArray[np.float32]:
     return x[-window:]
 
 
-def sample_pitch(logits: Floats, temperature: float, generator: np.random.Generator) -> int:
-    """Draw a pitch from [128] logits with one number of ``generator``; temperature 0 takes the likeliest."""
-    drawn = generator.random()
-    if temperature == 0:
-        return int(logits.argmax())
-    chances = np.exp((logits - logits.max()) / temperature)
-    heights = np.cumsum(chances)
-    pitch = int(np.searchsorted(heights, drawn * heights[-1], side="right"))
-    return min(pitch, int(np.flatnonzero(chances)[-1]))
-
-
-def _append(row: _SeedRow, pitch: int, step: float, duration: float, emotion: Floats) -> None:
-    """Take a note into the window as predicted, and into the music as the emotion bends it."""
-    row.window = np.concatenate([row.window[1:], np.array([[pitch / N_PITCHES, step, duration]], np.float32)])
-    tempo = 1.0
-    if row.mode not in GAMMA and row.mode != "none":
-        tempo = tempo_factor(float(emotion[1]), row.request.strength, SPREAD)
-    row.hear(step * row.step_factor * tempo, duration * row.duration_factor * tempo, pitch, row.velocity)
+def sample_pitches(logits: Floats, temperature: Floats, drawn: Floats) -> NDArray[np.int64]:
+    """[B] pitches from [B, 128] logits with one number 0..1 a row; temperature 0 takes the likeliest."""
+    heat = np.where(temperature > 0, temperature, 1.0)
+    chances = np.exp((logits - logits.max(axis=1, keepdims=True)) / heat[:, None])
+    return np.where(temperature > 0, chosen(chances, drawn), logits.argmax(axis=1))
 
 
 def _velocity(seed: Notes) -> int:

@@ -62,9 +62,10 @@ class Matrix:
         return _product(sums, rows.to(self.parts[0].dtype), self.parts, self.way)
 
 
-def matrix_of(weight: Tensor, bias: Tensor | None = None) -> Matrix:
-    """The matrix of a layer's weight [O, K] and bias [O]."""
-    precision = torch.bfloat16 if multiplies_bfloat16(weight.device) else torch.float32
+def matrix_of(weight: Tensor, bias: Tensor | None = None, *, exact: bool = False) -> Matrix:
+    """The matrix of a layer's weight [O, K] and bias [O]; ``exact`` keeps float32 whatever the hardware."""
+    quick = multiplies_bfloat16(weight.device) and not exact
+    precision = torch.bfloat16 if quick else torch.float32
     laid_out = weight.detach().t().to(precision).contiguous()
     way = Way(1, 1, 0) if weight.is_cuda else _way(*laid_out.shape, precision, torch.get_num_threads())
     parts = tuple(part.contiguous() for part in laid_out.chunk(way.parts))

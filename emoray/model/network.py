@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from emoray.dataset.windows import COLUMNS
+from emoray.model.matrix import Matrix, matrix_of
 from emoray.notes import N_PITCHES
 
 
@@ -40,9 +41,14 @@ class SeedNetwork(nn.Module):
         self.pitch = nn.Linear(hidden, N_PITCHES)
         self.step = nn.Linear(hidden, 1)
         self.duration = nn.Linear(hidden, 1)
+        self.all_heads: Matrix | None = None
 
     def prepared(self) -> Self:
-        """This network, ready to compose."""
+        """This network, ready to compose with the weights that it has now, where it is now."""
+        heads = (self.pitch, self.step, self.duration)
+        self.all_heads = matrix_of(
+            torch.cat([head.weight for head in heads]), torch.cat([head.bias for head in heads]), exact=True
+        )
         return self
 
     def forward(self, x: Tensor) -> Prediction:
@@ -60,13 +66,10 @@ class SeedNetwork(nn.Module):
 
     @torch.inference_mode()
     def predict_rows(self, x: Tensor) -> Prediction:
-        """``forward`` whose rows have the same bits in any batch, on a CPU.
+        """``forward`` of a prepared network, whose rows have the same bits in any batch on a CPU.
 
-        Linear layers choose their kernel, and so their rounding, by the number of rows. Each row goes
-        through the heads alone. The LSTM gives a row the same bits at every batch size.
+        The LSTM gives a row the same bits at every batch size by itself.
         """
-        summary = self.summary(x)
-        if summary.is_cuda:
-            return self.heads(summary)
-        rows = [self.heads(row) for row in summary.split(1)]  # type: ignore[no-untyped-call]
-        return Prediction(*(torch.cat(part) for part in zip(*rows, strict=True)))
+        assert self.all_heads is not None, "prepare the network first"
+        found = self.all_heads(self.summary(x))
+        return Prediction(found[:, :N_PITCHES], found[:, N_PITCHES], found[:, N_PITCHES + 1])

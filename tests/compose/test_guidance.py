@@ -8,6 +8,7 @@ import pytest
 
 from emoray.compose.guidance import (
     OFF_KEYBOARD,
+    candidate_distances,
     candidate_features,
     candidate_scores,
     emotion_score,
@@ -71,6 +72,13 @@ def test_closed_form_features_are_those_of_each_candidate_appended_in_turn():
             [80] * 26,
         )
         np.testing.assert_allclose(quick[pitch], window_features(longer, 26)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_closed_form_distances_are_those_of_the_features():
+    where = batch(), np.array([0.4]), np.array([0.7])
+    np.testing.assert_allclose(
+        candidate_distances(*where, CLUSTERS), CLUSTERS.distances(candidate_features(*where)), rtol=1e-12
+    )
 
 
 def test_each_candidate_has_its_own_score_and_the_two_labels_share_one():

@@ -1,16 +1,15 @@
 import dataclasses
-import math
 
 import numpy as np
 import pytest
 import torch
 
 from emoray.compose.sampler import Composer
-from emoray.compose.seed_player import SeedPlayer, context, sample_pitch
+from emoray.compose.seed_player import SeedPlayer, context, sample_pitches
 from emoray.config import MOST_NOTES, Request, SeedGuidance, SeedPreset
 from emoray.dataset.clusters import fit_clusters
 from emoray.model.checkpoint import Checkpoint
-from emoray.model.network import Prediction, SeedNetwork
+from emoray.model.network import SeedNetwork
 from emoray.notes import HIGHEST_KEY, LOWEST_KEY, SHORTEST, as_notes
 
 FEATURES = np.random.default_rng(0).lognormal(0, 0.4, (200, 9)).astype(np.float32) * ([0.2] * 6 + [60.0] * 3)
@@ -97,16 +96,20 @@ def test_lengths_in_seconds_are_kept_to_the_last_sound(seconds):
     assert last.max() <= seconds + SHORTEST + 1e-6
 
 
-class Still(SeedNetwork):
-    """A network that never moves on: every note at once."""
-
-    def heads(self, summary):
-        rows = len(summary)
-        return Prediction(torch.zeros(rows, 128), torch.full((rows,), -1.0), torch.full((rows,), -1.0))
+def steady(step, duration):
+    """A network that always predicts the same."""
+    network = SeedNetwork(128)
+    with torch.no_grad():
+        for head, always in ((network.pitch, 0.0), (network.step, step), (network.duration, duration)):
+            head.weight.zero_()
+            head.bias.fill_(always)
+    return network
 
 
 def test_a_request_in_seconds_ends_even_if_the_network_stands_still():
-    [notes] = Composer(checkpoint(Still(128))).compose([Request(seed=tune(), valence=1.0, seconds=2.0)])
+    [notes] = Composer(checkpoint(steady(-1.0, -1.0))).compose(
+        [Request(seed=tune(), valence=1.0, seconds=2.0)]
+    )
     assert len(notes) == 80 < MOST_NOTES
     assert (notes["duration"] >= np.float32(SHORTEST)).all()
 
@@ -122,7 +125,7 @@ def test_composed_notes_come_after_the_seed_and_stay_on_the_piano():
 
 def test_happy_is_faster_than_sad_by_gamma_and_otherwise_keeps_the_predicted_times():
     """Same random seed, so the same gamma g: steps are 1 - g against 1 + g of what the network said."""
-    composer, seed = Composer(checkpoint(Steady(128))), tune()
+    composer, seed = Composer(checkpoint(steady(0.25, 0.2))), tune()
     happy, sad = composer.compose(
         [Request(seed=seed, valence=valence, notes=20, random_seed=5) for valence in (1.0, -1.0)]
     )
@@ -131,21 +134,13 @@ def test_happy_is_faster_than_sad_by_gamma_and_otherwise_keeps_the_predicted_tim
     np.testing.assert_allclose(np.diff(sad["onset"]), 0.25 * (1 + gamma), rtol=1e-6)
 
 
-class Steady(SeedNetwork):
-    """A network that plays any pitch every quarter of a second."""
-
-    def heads(self, summary):
-        rows = len(summary)
-        return Prediction(torch.zeros(rows, 128), torch.full((rows,), 0.25), torch.full((rows,), 0.2))
-
-
 def test_the_window_holds_what_was_predicted_so_that_gamma_does_not_compound():
-    loaded = checkpoint(Steady(128))
-    player = SeedPlayer(loaded.network, loaded.preset, loaded.clusters, SeedGuidance())
+    loaded = checkpoint(steady(0.25, 0.2))
+    player = SeedPlayer(loaded.network.prepared(), loaded.preset, loaded.clusters, SeedGuidance())
     player.enter([(0, Request(seed=tune(), valence=-1.0))])
     for _ in range(25):
         player.advance()
-    np.testing.assert_array_equal(player.rows[0].window[:, 1], np.float32(0.25))
+    np.testing.assert_array_equal(player.windows[0, :, 1], np.float32(0.25))
 
 
 def test_a_short_seed_is_repeated_until_it_fills_the_window():
@@ -166,19 +161,19 @@ def test_a_long_seed_counts_by_its_end():
 def test_pitches_are_drawn_as_often_as_their_logits_say():
     logits = np.full(128, -np.inf)
     logits[[60, 64, 67]] = np.log([0.5, 0.3, 0.2])
-    generator = np.random.default_rng(0)
-    drawn = np.bincount([sample_pitch(logits, 1.0, generator) for _ in range(20_000)], minlength=128) / 20_000
+    numbers = np.random.default_rng(0).random(20_000)
+    pitches = sample_pitches(np.tile(logits, (20_000, 1)), np.ones(20_000), numbers)
+    drawn = np.bincount(pitches, minlength=128) / 20_000
     np.testing.assert_allclose(drawn[[60, 64, 67]], [0.5, 0.3, 0.2], atol=0.012)
     assert drawn.sum() == drawn[[60, 64, 67]].sum()
 
 
-def test_temperature_0_takes_the_likeliest_and_still_draws_its_number():
-    logits = np.arange(128.0)
-    first, second = np.random.default_rng(0), np.random.default_rng(0)
-    assert sample_pitch(logits, 0, first) == 127
-    sample_pitch(logits, 1.0, second)
-    assert first.random() == second.random()
-    assert math.isclose(0, sample_pitch(-logits, 0, first))
+def test_temperature_0_takes_the_likeliest_and_the_largest_number_a_pitch_that_has_a_chance():
+    rising = np.arange(128.0)
+    cut = np.where(rising < 100, rising, -np.inf)
+    almost = np.nextafter(1.0, 0.0)
+    pitches = sample_pitches(np.stack([rising, -rising, cut]), np.array([0.0, 0.0, 1.0]), np.full(3, almost))
+    assert pitches.tolist() == [127, 0, 99]
 
 
 def test_a_tempered_strength_towards_nothing_comes_to_the_mode_none():

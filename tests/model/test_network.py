@@ -5,7 +5,7 @@ from emoray.model.network import SeedNetwork
 
 def network(random_seed=0):
     torch.manual_seed(random_seed)
-    return SeedNetwork(128).eval()
+    return SeedNetwork(128).eval().prepared()
 
 
 def test_the_network_is_the_seed_documents():
@@ -22,7 +22,7 @@ def test_rows_have_the_same_bits_alone_and_in_any_batch():
             assert torch.equal(together[5 : 5 + size], apart)
 
 
-def test_row_by_row_prediction_is_the_forward_pass():
+def test_a_prepared_prediction_is_the_forward_pass():
     model, x = network(), torch.rand(9, 25, 3, generator=torch.Generator().manual_seed(1))
     for one, other in zip(model(x), model.predict_rows(x), strict=True):
         torch.testing.assert_close(one, other)
