@@ -23,7 +23,7 @@ from emoray.compose.bending import Played, bent
 from emoray.compose.drawing import draw, within_bins
 from emoray.compose.ending import CHORD, CLOSE_SECONDS, TOGETHER, chord_pitches, closing
 from emoray.compose.guidance import GAMMA, Floats, prescribed_temperature, tempo_factor, time_factor
-from emoray.compose.lead import WEIGHT, Lead
+from emoray.compose.lead import WEIGHT, Lead, bowed
 from emoray.compose.priming import HEARD, heard_notes, joined, primed, taken
 from emoray.compose.repetition import RECENT, looping
 from emoray.compose.row import Composed, Row
@@ -75,8 +75,9 @@ class _ExpressiveRow(Row):
         if self.aimed_at != (valence, arousal):
             self.aimed_at = (valence, arousal)
             self.aimed = target(self.own, valence, arousal, fitted_map())
-            if self.request.strength < 1:
-                self.aimed = self.own + np.float32(self.request.strength) * (self.aimed - self.own)
+            far = float(bowed(np.array(self.request.strength)))
+            if far < 1:
+                self.aimed = self.own + np.float32(far) * (self.aimed - self.own)
         return self.aimed
 
     @property

@@ -3,7 +3,7 @@
 Conventions
 -----------
 A led row runs through the network twice, untold and told. At each head its logits are ``l0 + w (l1 - l0)``,
-l0 untold and l1 told (classifier-free guidance, Ho and Salimans 2022), with w = strength ** ``BOW`` x the
+l0 untold and l1 told (classifier-free guidance, Ho and Salimans 2022), with w = ``bowed(strength)`` x the
 mode's weight: a strength of 0 is the untold network, bit for bit.
 
 Letters: **B** rows, **L** led rows, **G** = B + L rows of the network, **K** choices of a head.
@@ -22,13 +22,12 @@ from emoray.compose.guidance import Floats
 from emoray.compose.pulls import divergence, log_chances
 from emoray.notes import N_PITCHES
 
-WEIGHT = {"attributes": (1.0, 1.0), "cfg": (1.7, 1.1)}
+WEIGHT = {"attributes": (1.0, 1.0), "cfg": (2.0, 1.1)}
 """Of the told pitch logits, and of the other told heads, at strength 1."""
 CLASSES = np.arange(N_PITCHES) % 12
 OCTAVES = -(-N_PITCHES // 12)
-BOW = 1.4
-"""Power of the strength that weighs the told logits: the effect grows fastest at first, and half a strength
-should be half of what is heard."""
+BOW = 0.6
+"""Power of the strength."""
 CALMING = 0.12
 """How far the temperature of times and velocities falls below 1 in led rows at strength 1: what is led
 somewhere unusual is less sure of its rhythm."""
@@ -50,8 +49,8 @@ class Lead:
     def mixed(self, logits: Tensor) -> Floats:
         """[G, 1, K] logits to [B, K]: led rows go from untold towards, and past, told, and calm down."""
         untold, told = self._parted(logits)
-        weight = self.weights[:, 1] * self.strength**BOW
-        calmed = 1 - CALMING * np.minimum(self.strength, 1)
+        weight = self.weights[:, 1] * bowed(self.strength)
+        calmed = 1 - CALMING * np.minimum(bowed(self.strength), 1)
         untold[self.led] += weight[:, None] * (told - untold[self.led])
         untold[self.led] /= calmed[:, None]
         self.note_move(untold, logits)
@@ -72,7 +71,7 @@ class Lead:
         """
         untold, told = self._parted(logits)
         gained = by_class(told) - by_class(untold[self.led])
-        weight = self.weights[:, 0] * self.strength**BOW
+        weight = self.weights[:, 0] * bowed(self.strength)
         untold[self.led] += (weight[:, None] * gained)[:, CLASSES]
         return untold
 
@@ -86,6 +85,15 @@ class Lead:
         """[B] decisions to [G, 1]: a led row's second run is told the same."""
         twice = torch.from_numpy(np.concatenate([decided, decided[self.led]])).to(device)[:, None]
         return twice.float() if twice.is_floating_point() else twice
+
+
+def bowed(strength: Floats) -> Floats:
+    """How far a strength goes: half a strength should be half of what is heard, which grows slowly at first.
+
+    >>> bowed(np.array([0.0, 0.5, 1.0])).round(2).tolist()
+    [0.0, 0.66, 1.0]
+    """
+    return strength**BOW
 
 
 def by_class(logits: Floats) -> Floats:

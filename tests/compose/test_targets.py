@@ -47,6 +47,11 @@ def test_arousal_makes_it_denser_shorter_and_louder_and_leaves_the_key():
     np.testing.assert_allclose(excited[:12], calm[:12])
 
 
+def test_valence_lifts_the_register():
+    low, high = (target(own(C_MAJOR), valence, 0.0, fitted_map())[GROUPS["register"]] for valence in (-1, 1))
+    assert high - low == pytest.approx(2 * fitted_map().register)
+
+
 def test_targets_stay_where_the_network_has_been():
     extreme = own(C_MAJOR)
     extreme[12:] = (4, -4, 4, 4)

@@ -1,0 +1,184 @@
+"""Composing: notes a second beside a naive loop, and beside the matrix products alone, in one run.
+
+    python benchmarks/composing.py [--threads 1 2] [--batches 1 16 64 256] [--every-mode] [--json FILE]
+
+The naive loop composes one request at a time and runs a window of 25 notes through the network anew for each
+note, on the parameters as torch has them: for the seed preset with the emotion score of 128 windows that each
+have a candidate appended, as the published code takes it; for the expressive preset untold and told.
+The bound is the time of the same matrix products alone, in the same precision, on as many rows.
+Each figure is the best of ``ROUNDS``, because others may use the machine; the share of the bound is of those.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from emoray.compose.drawing import chosen, draw
+from emoray.compose.guidance import emotion_score, on_keyboard, seed_logits
+from emoray.compose.priming import heard_notes
+from emoray.compose.sampler import Composer
+from emoray.compose.seed_player import context
+from emoray.config import CONDITIONED_MODES, GUIDANCE_MODES, Request, SeedGuidance
+from emoray.dataset.attributes import attributes_ahead
+from emoray.dataset.bins import DURATION_EDGES, STEP_EDGES
+from emoray.dataset.spans import condition
+from emoray.demo.pieces import pieces
+from emoray.model.checkpoint import PRETRAINED, load_checkpoint
+from emoray.model.expressive import CONDITIONS, Decided, ExpressiveNetwork, Heard
+
+ROUNDS = 3
+WINDOW = 25
+SEED_NOTES = 64
+NAIVE_NOTES = 60
+DEFAULT = {"seed": "seed", "expressive": "cfg"}
+"""Guidance beside which the naive loop is measured."""
+
+
+def seed():
+    """The opening of an embedded piece."""
+    return max((piece.notes for piece in pieces()), key=len)[:SEED_NOTES]
+
+
+def best(work):
+    """Least wall seconds of ``work``."""
+    found = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - started)
+    return min(found)
+
+
+def composed(checkpoint, mode, batch, notes):
+    """Seconds in which a batch composes so many notes each, priming included."""
+    composer = Composer(checkpoint, rows=batch)
+    requests = [
+        Request(seed=seed(), valence=1 - 2 * (number % 2), guidance=mode, notes=notes, random_seed=number)
+        for number in range(batch)
+    ]
+    return best(lambda: composer.compose(requests))
+
+
+@torch.no_grad()
+def naive_seed(checkpoint, notes):
+    """The published loop: the window, and 128 windows with a candidate appended, anew for each note."""
+    network, clusters, generator = checkpoint.network, checkpoint.clusters, np.random.default_rng(0)
+    guidance, window = SeedGuidance(), context(seed(), WINDOW)
+    for _ in range(notes):
+        logits, step, duration = (
+            part.numpy().astype(np.float64) for part in network(torch.from_numpy(window)[None])
+        )
+        following = np.stack([np.arange(128) / 128, np.full(128, step[0]), np.full(128, duration[0])], axis=1)
+        candidates = np.concatenate([np.repeat(window[None], 128, axis=0), following[:, None]], axis=1)
+        columns = candidates[:, :, 1], candidates[:, :, 2], candidates[:, :, 0] * 128
+        features = [measure(column, axis=1) for column in columns for measure in (np.mean, np.max, np.std)]
+        distances = clusters.distances(np.stack(features, axis=1))
+        score = emotion_score(distances[:, clusters.happy], distances[:, 1 - clusters.happy])[None]
+        bent = (
+            on_keyboard(seed_logits(logits, score, np.ones(1), np.ones(1), guidance)) / guidance.temperature
+        )
+        [pitch] = chosen(np.exp(bent - bent.max()), generator.random(1))
+        note = np.array([[pitch / 128, max(step[0], 0), max(duration[0], 0.01)]], np.float32)
+        window = np.concatenate([window[1:], note])
+
+
+@torch.no_grad()
+def naive_expressive(checkpoint, notes):
+    """A window run anew for each note, untold and told, and four draws from logits that are led."""
+    network, generator = checkpoint.network, np.random.default_rng(0)
+    window = heard_notes(seed())[-WINDOW:]
+    told = np.zeros((2, WINDOW, CONDITIONS), np.float32)
+    told[1] = condition(attributes_ahead(seed(), checkpoint.preset.lookahead, 1), np.ones(5, np.bool_))[0]
+    told, one = torch.from_numpy(told), np.ones(1)
+
+    def drawn(logits):
+        untold, led = logits[:, -1].numpy().astype(np.float64)
+        return int(draw((untold + 1.7 * (led - untold))[None], one, 0.98 * one, generator.random(1))[0])
+
+    def both(value):
+        return torch.tensor(value).expand(2, 1)
+
+    for _ in range(notes):
+        x = torch.from_numpy(window).expand(2, -1, -1)
+        heard = Heard(x[..., 0].long(), x[..., 1].float(), x[..., 2].float(), x[..., 3].long())
+        context_of, _ = network.listen(heard, told, network.start(2))
+        last = type(context_of)(
+            tuple(head[:, -1:] for head in context_of.heads), *(part[:, -1:] for part in context_of[1:])
+        )
+        added = network.told_heads(told[:, -1:])
+        step = both(float(STEP_EDGES[drawn(network.step_logits(last, added))]))
+        pitch = both(drawn(network.pitch_logits(last, added, step)))
+        duration = both(
+            float(DURATION_EDGES[drawn(network.duration_logits(last, added, step, pitch))]) + 0.01
+        )
+        velocity = drawn(network.velocity_logits(last, added, Decided(step, pitch, duration)))
+        note = [float(pitch[0]), float(step[0]), float(duration[0]), velocity]
+        window = np.concatenate([window[1:], [note]])
+
+
+def products(checkpoint, rows):
+    """The matrix products of one note, alone."""
+    network = checkpoint.network.prepared()
+    if isinstance(network, ExpressiveNetwork):
+        weights = [part for matrix in network.matrices.values() for part in matrix.parts]
+        pairs = [(torch.randn(rows, len(part)).to(part.dtype), part) for part in weights]
+    else:
+        hidden = checkpoint.preset.hidden
+        shapes = [(rows * WINDOW, 3, 4 * hidden), *[(rows, hidden, 4 * hidden)] * WINDOW, (rows, hidden, 130)]
+        pairs = [(torch.randn(count, k), torch.randn(k, outside)) for count, k, outside in shapes]
+    return lambda: [torch.mm(x, weights) for x, weights in pairs]
+
+
+def measured(preset, mode, batch, threads, notes, naive):
+    """One row of figures."""
+    checkpoint = load_checkpoint(PRETRAINED / preset)
+    rows = 2 * batch if mode in CONDITIONED_MODES else batch
+    with torch.inference_mode():
+        bound = min(best(products(checkpoint, rows)) for _ in range(10))
+    seconds = composed(checkpoint, mode, batch, notes)
+    primed = composed(checkpoint, mode, batch, 1)
+    a_note = (seconds - primed) / (notes - 1)
+    return {
+        "preset": preset, "guidance": mode, "batch": batch, "threads": threads,
+        "notes a second": batch * notes / seconds, "times naive": batch * notes / seconds / naive,
+        "of the bound": bound / a_note, "200 notes, s": primed + 199 * a_note,
+    }  # fmt: skip
+
+
+def main():
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64])
+    parser.add_argument("--notes", type=int, default=100)
+    parser.add_argument("--every-mode", action="store_true")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    found = []
+    for threads in arguments.threads:
+        torch.set_num_threads(threads)
+        for preset, default in DEFAULT.items():
+            checkpoint, loop = load_checkpoint(PRETRAINED / preset), globals()[f"naive_{preset}"]
+            naive = NAIVE_NOTES / best(lambda loop=loop, of=checkpoint: loop(of, NAIVE_NOTES))
+            print(f"{preset} preset, {threads} threads: the naive loop makes {naive:,.0f} notes a second")
+            known = [mode for mode in GUIDANCE_MODES if preset != "seed" or mode not in CONDITIONED_MODES]
+            for mode in known if arguments.every_mode else [default]:
+                for batch in arguments.batches:
+                    row = measured(preset, mode, batch, threads, arguments.notes, naive)
+                    found.append(row | {"naive": naive})
+                    print(
+                        f"  {mode:13} batch {batch:4} {row['notes a second']:8,.0f} notes a second,"
+                        f" {row['times naive']:6.1f} x naive, {row['of the bound']:4.0%} of the bound,"
+                        f" 200 notes in {row['200 notes, s']:.2f} s",
+                        flush=True,
+                    )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
