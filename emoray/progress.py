@@ -73,10 +73,9 @@ class Meter:
         """Since the start, never 0."""
         return max(time.monotonic() - self.started, 1e-9)
 
-    @property
-    def rate(self) -> float:
-        """Units a second since the start."""
-        return (self.done - self.before) / self.seconds
+    def rate(self, more: int = 0) -> float:
+        """Units a second since the start, with so many more that have just been done."""
+        return (self.done + more - self.before) / self.seconds
 
     _lines = 0
 

@@ -6,9 +6,12 @@ tests run last, and warnings do not fail them: Ray's own code warns.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,3 +69,19 @@ def ray_cluster(request: pytest.FixtureRequest) -> Iterator[Path]:
         if ray.is_initialized():
             serve.shutdown()
         ray.shutdown()  # without it Ray's address file stays and the next ray.init on this machine fails
+
+
+@pytest.fixture
+def worker_log(ray_cluster: Path) -> Callable[[str], list[dict[str, Any]]]:
+    """The lines about an item that workers and replicas have logged; waits for the first."""
+
+    def about(item_id: str) -> list[dict[str, Any]]:
+        for _ in range(100):
+            text = "".join(path.read_text(errors="replace") for path in ray_cluster.glob("worker-*.err"))
+            lines = [json.loads(line) for line in text.splitlines() if line.startswith('{"time"')]
+            if found := [line for line in lines if line.get("item") == item_id]:
+                return found
+            time.sleep(0.1)
+        return []
+
+    return about
