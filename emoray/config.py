@@ -153,6 +153,10 @@ class Limits:
 
     midi_bytes: int = 10_000_000
     midi_notes: int = 1_000_000
+    midi_seconds: float = 21_600.0
+    """A delta time of four bytes can say years."""
+    midi_tracks: int = 20_000
+    """Channels and programs that a file may name: its parser makes a track for each, of some kilobytes."""
     audio_bytes: int = 100_000_000
     audio_seconds: float = 600.0
     """Of a longer recording the end is heard."""

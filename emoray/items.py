@@ -13,7 +13,7 @@ is the fallback if there is one, else the item fails with the picture's reason.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from emoray.config import Request
 from emoray.emotion import Curve, Evidence
@@ -26,11 +26,11 @@ class Item:
     """One row of a manifest, or one POST, with its files read."""
 
     id: str
-    seed: bytes
+    seed: bytes = field(repr=False)  # here and below: no log or traceback that shows an item shows its files
     """MIDI or a recording."""
     seed_name: str = "seed"
     """What to call it in an error."""
-    picture: bytes | None = None
+    picture: bytes | None = field(default=None, repr=False)
     picture_name: str = "image"
     valence: float | None = None
     """The emotion that was asked for; the fallback when there is a picture as well."""
@@ -70,7 +70,7 @@ class Result:
     """How many were composed."""
     backend: str | None = None
     """The face model that answered; None without a picture."""
-    midi: bytes | None = None
+    midi: bytes | None = field(default=None, repr=False)
 
 
 def random_seed_of(item_id: str) -> int:

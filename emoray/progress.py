@@ -1,12 +1,17 @@
-"""Progress of long work: a bar with rate and ETA on a terminal, plain lines elsewhere; always on stderr."""
+"""Progress of long work: a bar with ETA on a terminal, plain lines elsewhere; on stderr, or in JSON logs."""
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 import time
 from types import TracebackType
 from typing import TextIO
+
+from emoray import logs
+
+log = logging.getLogger(__name__)
 
 PLAIN_EVERY = 5.0
 """Seconds between two plain lines."""
@@ -35,9 +40,9 @@ class Meter:
     ) -> None:
         """``before`` units were done earlier; after ``at_most`` seconds the work ends, done or not."""
         self.name, self.total, self.unit, self.at_most = name, total, unit, at_most
-        self.stream = stream or sys.stderr
+        self.stream, self.logged = stream or sys.stderr, stream is None and logs.as_json()
         self.before, self.done, self.started, self.printed = before, before, time.monotonic(), 0.0
-        self.bar = _bar(self.stream) if self.stream.isatty() else None
+        self.bar = _bar(self.stream) if self.stream.isatty() and not self.logged else None
 
     def __enter__(self) -> Meter:
         if self.bar is not None:
@@ -63,18 +68,31 @@ class Meter:
         elif time.monotonic() - self.started > PLAIN_EVERY * (self._lines + 1) or note:
             self._print(note)
 
+    @property
+    def seconds(self) -> float:
+        """Since the start, never 0."""
+        return max(time.monotonic() - self.started, 1e-9)
+
+    def rate(self, more: int = 0) -> float:
+        """Units a second since the start, with so many more that have just been done."""
+        return (self.done + more - self.before) / self.seconds
+
     _lines = 0
 
     def _print(self, note: str) -> None:
-        seconds = max(time.monotonic() - self.started, 1e-9)
+        seconds = self.seconds
         self._lines, self.printed = int(seconds / PLAIN_EVERY), self.done
         pace = seconds / max(self.done - self.before, 1)
         left = min((self.total - self.done) * pace, max(0.0, self.at_most - seconds))
         share = f"{self.done:,} of {self.total:,} {self.unit} ({self.done / max(self.total, 1):.0%})"
         share = share.replace("%", " %")
         eta = f", {left:.0f} s left" if self.done < self.total else ""
-        self.stream.write(f"{self.name}: {share} in {seconds:.0f} s{eta}{', ' + note if note else ''}\n")
-        self.stream.flush()
+        line = f"{self.name}: {share} in {seconds:.0f} s{eta}{', ' + note if note else ''}"
+        if self.logged:
+            log.info(line)
+        else:
+            self.stream.write(f"{line}\n")
+            self.stream.flush()
 
 
 def _bar(stream: TextIO):  # type: ignore[no-untyped-def]  # rich is imported only where there is a terminal

@@ -6,8 +6,12 @@ tests run last, and warnings do not fail them: Ray's own code warns.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +23,7 @@ QUIET = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the behaviour to come; the old one warns
+    "RAY_metrics_report_interval_ms": "1000",  # a test reads what was recorded
     "OMP_NUM_THREADS": "1",
 }
 os.environ.update(QUIET)  # here, because Ray reads them when it is imported
@@ -34,28 +39,49 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster(request: pytest.FixtureRequest) -> Iterator[None]:
+def ray_cluster(request: pytest.FixtureRequest) -> Iterator[Path]:
     """A local Ray with 4 logical CPUs, shut down whatever happens; Serve too, if a test started it.
+
+    Its workers log JSON; gives the folder of their logs.
 
     Functions and classes of the test modules reach the workers by value: a worker cannot import ``tests``.
     """
     import ray
     from ray import cloudpickle, serve
 
+    from emoray.cli.shared import worker_environment
+
     modules = {item.module for item in request.session.items if item.get_closest_marker("ray")}  # type: ignore[attr-defined]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:
-        ray.init(
+        cluster = ray.init(
             address="local",
             num_cpus=4,
             include_dashboard=False,
             object_store_memory=200_000_000,
             log_to_driver=False,
             logging_level="ERROR",
+            runtime_env=worker_environment() | {"env_vars": {"EMORAY_LOG": "json"}},
         )
-        yield
+        yield Path(cluster.address_info["session_dir"]) / "logs"
     finally:
         if ray.is_initialized():
             serve.shutdown()
         ray.shutdown()  # without it Ray's address file stays and the next ray.init on this machine fails
+
+
+@pytest.fixture
+def worker_log(ray_cluster: Path) -> Callable[[str], list[dict[str, Any]]]:
+    """The lines about an item that workers and replicas have logged; waits for the first."""
+
+    def about(item_id: str) -> list[dict[str, Any]]:
+        for _ in range(100):
+            text = "".join(path.read_text(errors="replace") for path in ray_cluster.glob("worker-*.err"))
+            lines = [json.loads(line) for line in text.splitlines() if line.startswith('{"time"')]
+            if found := [line for line in lines if line.get("item") == item_id]:
+                return found
+            time.sleep(0.1)
+        return []
+
+    return about

@@ -12,6 +12,7 @@ FILES = {str(path.relative_to(PACKAGE).with_suffix("")): path for path in PACKAG
 
 BASE = {"errors", "notes", "emotion", "config", "items"}
 BELOW_RAY = {
+    "logs",
     "progress",
     "readers",
     "dataset",
@@ -27,7 +28,8 @@ BELOW_RAY = {
 }
 MAY_IMPORT = {
     "errors": set(),
-    "progress": set(),
+    "logs": set(),
+    "progress": {"logs"},
     "emotion": {"errors"},
     "notes": {"errors"},
     "config": {"emotion", "errors", "notes"},

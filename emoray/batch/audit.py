@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from emoray.batch import ledger
 from emoray.batch.folder import Run, is_driven
@@ -26,11 +27,15 @@ class Status:
 
     rows: int
     ok: int
-    failed: int
+    errors: tuple[str, ...]
+    """Why each failed row failed, in the order of the manifest."""
     running: bool
     """A driver is at work."""
-    reasons: dict[str, int]
-    """Why rows failed, the most frequent reason first."""
+
+    @property
+    def failed(self) -> int:
+        """Rows that failed."""
+        return len(self.errors)
 
     @property
     def done(self) -> int:
@@ -41,6 +46,49 @@ class Status:
     def complete(self) -> bool:
         """Whether every row has its result."""
         return self.done == self.rows
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Why rows failed, the most frequent reason first."""
+        return reasons_of(self.errors)
+
+
+class _Part(NamedTuple):
+    """What a part of the ledger says."""
+
+    file: tuple[int, int]
+    """Which file it was."""
+    ok: int
+    errors: tuple[str, ...]
+
+
+class Watch:
+    """Looks at a batch again and again; a part of its ledger is read when it is new, and not again."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._parts: dict[int, _Part] = {}
+
+    def look(self) -> Status:
+        """How far the batch is now."""
+        running = is_driven(self._layout.out)  # first: what its driver commits meanwhile is seen below
+        there = ledger.part_files(self._layout)
+        self._parts = {number: self._part(number, file) for number, file in there.items()}
+        parts = self._parts.values()
+        return Status(
+            rows=self._layout.rows,
+            ok=sum(part.ok for part in parts),
+            errors=tuple(error for part in parts for error in part.errors),
+            running=running,
+        )
+
+    def _part(self, number: int, file: tuple[int, int]) -> _Part:
+        known = self._parts.get(number)
+        if known is not None and known.file == file:
+            return known
+        rows = ledger.read_part(self._layout, number) or []
+        errors = tuple(row["error"] or "" for row in rows if row["status"] != "ok")
+        return _Part(file, len(rows) - len(errors), errors)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,26 +122,27 @@ class Verification:
         )
 
 
+def watch(out: Path) -> Watch:
+    """What looks at the batch in ``out``.
+
+    Raises:
+        BatchError: it is not a batch folder.
+    """
+    return Watch(Run.load(out).layout(out))
+
+
 def status(out: Path) -> Status:
     """How far the batch in ``out`` is.
 
     Raises:
         BatchError: it is not a batch folder.
     """
-    return status_of(Run.load(out).layout(out))
+    return watch(out).look()
 
 
 def status_of(layout: Layout) -> Status:
     """How far a batch is."""
-    rows = list(ledger.results(layout))
-    failed = [row["error"] or "" for row in rows if row["status"] != "ok"]
-    return Status(
-        rows=layout.rows,
-        ok=len(rows) - len(failed),
-        failed=len(failed),
-        running=is_driven(layout.out),
-        reasons=reasons_of(failed),
-    )
+    return Watch(layout).look()
 
 
 def results(out: Path) -> Iterator[LedgerRow]:

@@ -7,6 +7,7 @@ grain as well.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,8 +27,12 @@ from emoray.items import Item, Result
 from emoray.readers.files import read_inside
 from emoray.readers.manifest import Entry
 
+log = logging.getLogger(__name__)
+
 Engine = Callable[[Sequence[Item]], list[tuple[Result, int]]]
 """Items to (result, attempts it took), in order; it raises for nothing that a single item brings along."""
+Tell = Callable[[Sequence[LedgerRow]], None]
+"""Is told the rows that were answered and committed."""
 MOST_BYTES = 256_000_000
 """Of seeds and pictures in memory before they are answered: a grain of large recordings goes in pieces."""
 
@@ -63,17 +68,19 @@ _engines: dict[tuple[str, int], Engine] = {}
 """The engine of this process, by the drive it was built for: Ray runs many tasks in one process."""
 
 
-def do_grains(grains: pa.Table, work: Work, build: Callable[[], Engine]) -> pa.Table:
+def do_grains(
+    grains: pa.Table, work: Work, build: Callable[[], Engine], tell: Tell = lambda _: None
+) -> pa.Table:
     """[grain] to rows of ``SUMMARY``: a task of Ray Data."""
     drive = (str(work.layout.out), work.fence)
     if drive not in _engines:
         _engines.clear()
         _engines[drive] = build()
-    done = [do_grain(work, number, _engines[drive]) for number in grains["grain"].to_pylist()]
+    done = [do_grain(work, number, _engines[drive], tell) for number in grains["grain"].to_pylist()]
     return pa.Table.from_pylist(done, SUMMARY)
 
 
-def do_grain(work: Work, number: int, engine: Engine) -> dict[str, Any]:
+def do_grain(work: Work, number: int, engine: Engine, tell: Tell = lambda _: None) -> dict[str, Any]:
     """Answer a grain and commit it.
 
     Returns:
@@ -81,18 +88,27 @@ def do_grain(work: Work, number: int, engine: Engine) -> dict[str, Any]:
         committed, or None.
     """
     try:
-        rows, music = _answered(work, number, engine)
+        rows, kept, music = _answered(work, number, engine)
         if fence_of(work.layout.out) != work.fence:
             raise BatchError(work.layout.out, "has been taken over by another run; leave it to that one")
         ledger.commit(work.layout, number, rows, music)
     except (BatchError, ClusterError) as err:
         return {"grain": number, "rows": 0, "ok": 0, "failed": 0, "problem": [str(err.subject), err.reason]}
+    fresh = [row for row in rows if row["row"] not in kept]
+    _log_failures(fresh)
+    tell(fresh)
     ok = sum(row["status"] == "ok" for row in rows)
     return {"grain": number, "rows": len(rows), "ok": ok, "failed": len(rows) - ok, "problem": None}
 
 
-def _answered(work: Work, number: int, engine: Engine) -> tuple[list[LedgerRow], dict[str, bytes]]:
-    """The grain's results rows, in order, and the music that is new."""
+def _log_failures(rows: Sequence[LedgerRow]) -> None:
+    for row in rows:
+        if row["status"] != "ok":
+            log.warning("failed: %s", row["error"], extra={"row": row["row"], "item": row["id"]})
+
+
+def _answered(work: Work, number: int, engine: Engine) -> tuple[list[LedgerRow], set[int], dict[str, bytes]]:
+    """The grain's results rows, in order, which of them are kept from before, and the music that is new."""
     entries = ledger.read_entries(work.layout, number)
     before = (ledger.read_part(work.layout, number) or []) if work.again else []
     rows = {row["row"]: row for row in before}
@@ -111,7 +127,7 @@ def _answered(work: Work, number: int, engine: Engine) -> tuple[list[LedgerRow],
             rows[entry.row] = row
             if result.midi is not None:
                 music[row["midi"]] = result.midi
-    return [rows[entry.row] for entry in entries], music
+    return [rows[entry.row] for entry in entries], kept, music
 
 
 def _batches(entries: Sequence[Entry], work: Work) -> Iterator[list[tuple[Entry, Item | Result]]]:

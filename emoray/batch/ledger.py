@@ -25,6 +25,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,17 @@ def read_part(layout: Layout, number: int) -> list[LedgerRow] | None:
     rows = table.to_pylist()
     whole = table.schema.equals(SCHEMA) and [row["row"] for row in rows] == list(layout.rows_of(number))
     return rows if whole else None
+
+
+def part_files(layout: Layout) -> dict[int, tuple[int, int]]:
+    """Each part that is there, with what differs once it is replaced: inode and time of change."""
+    names = {layout.part(number).name: number for number in layout.grains}
+    try:
+        with os.scandir(layout.out / RESULTS) as files:
+            found = [(names[file.name], file.stat()) for file in files if file.name in names]
+    except OSError:  # none has been written yet
+        return {}
+    return {number: (about.st_ino, about.st_mtime_ns) for number, about in sorted(found)}
 
 
 def results(layout: Layout) -> Iterator[LedgerRow]:

@@ -13,10 +13,8 @@ import os
 import sys
 from typing import NoReturn
 
-import typer
-
 from emoray.cli import batch, care, demo, learning, music  # each adds its commands to the app
-from emoray.cli.shared import WORKER_ENVIRONMENT, app
+from emoray.cli.shared import WORKER_ENVIRONMENT, app, complain
 from emoray.errors import EmorayError
 
 __all__ = ["app", "batch", "care", "demo", "learning", "main", "music"]
@@ -30,12 +28,12 @@ def main(*command: str) -> NoReturn:
     try:
         app([*command, *sys.argv[1:]])
     except EmorayError as err:
-        typer.echo(f"emoray: {err}", err=True)
+        complain(str(err))
         raise SystemExit(2) from None
     except SystemExit as err:
         if err.code == INTERRUPTED:
             cause = err.__context__ and err.__context__.__cause__
-            typer.echo(f"emoray: {cause if cause is not None and str(cause) else 'interrupted'}", err=True)
+            complain(str(cause) if cause is not None and str(cause) else "interrupted")
             sys.stdout.flush()
             os._exit(INTERRUPTED)  # Ray's threads may crash a normal exit; its processes end with this one
         raise

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from emoray.cli.shared import Checkpoint, Faces, GuidanceMode, Local, app, say, start_ray
+from emoray.progress import PLAIN_EVERY, Meter
+
+if TYPE_CHECKING:
+    from emoray.batch.audit import Status
 
 batch = typer.Typer(help="Answer a manifest of picture and seed pairs.", no_args_is_help=True)
 app.add_typer(batch, name="batch")
@@ -56,14 +63,48 @@ def batch_run(
 
 
 @batch.command("status")
-def batch_status(out: Annotated[Path, typer.Argument(help="A batch folder.")]) -> None:
+def batch_status(
+    out: Annotated[Path, typer.Argument(help="A batch folder.")],
+    follow: Annotated[
+        bool, typer.Option("--watch", help="Go on until it is complete or its driver has ended.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One object a line, for machines.")] = False,
+) -> None:
     """How far a batch is."""
-    from emoray.batch.audit import status
+    from emoray.batch.audit import watch
 
-    found = status(out)
+    look = watch(out).look
+    found = look()
+    if follow and as_json:
+        while found.running and not found.complete:
+            say(_as_json(found))
+            time.sleep(PLAIN_EVERY)
+            found = look()
+    elif follow:
+        found = _followed(found, look)
+    say(_as_json(found) if as_json else f"{out}: {_as_text(found)}")
+
+
+def _followed(found: Status, look: Callable[[], Status]) -> Status:
+    """The last status, after progress has shown those before it; looks only at what is new."""
+    pause = 1.0 if sys.stderr.isatty() else PLAIN_EVERY
+    with Meter("batch", found.rows, "rows", before=found.done) as meter:
+        while found.running and not found.complete:
+            time.sleep(pause)
+            found = look()
+            if more := found.done - meter.done:
+                meter.advance(more, f"{meter.rate(more):.3g} rows/s, {found.failed:,} failed")
+    return found
+
+
+def _as_text(found: Status) -> str:
     state = "running" if found.running else "complete" if found.complete else "stopped; use --resume"
-    counts = f"{found.done:,} of {found.rows:,} rows done, {found.ok:,} ok, {found.failed:,} failed"
-    say(f"{out}: {counts}; {state}")
+    return f"{found.done:,} of {found.rows:,} rows done, {found.ok:,} ok, {found.failed:,} failed; {state}"
+
+
+def _as_json(found: Status) -> str:
+    names = ("rows", "done", "ok", "failed", "running", "complete", "reasons")
+    return json.dumps({name: getattr(found, name) for name in names})
 
 
 @batch.command("results")

@@ -6,21 +6,25 @@ import logging
 import os
 import signal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from emoray import logs
 from emoray.config import GUIDANCE_MODES
 from emoray.errors import ClusterError, ConfigError
 
+log = logging.getLogger("emoray")
+
 app = typer.Typer(
-    help="Piano music that starts from your melody and leans towards the emotion on your face.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 Guidance = Literal[GUIDANCE_MODES]  # type: ignore[valid-type]  # the one list, unpacked
+
+LogFormat = Literal[logs.FORMATS]  # type: ignore[valid-type]
 
 Checkpoint = Annotated[Path | None, typer.Option(help="Checkpoint folder; by default the one that ships.")]
 Faces = Annotated[str, typer.Option(help="Face backend: auto, deepface or fer-mini.")]
@@ -30,6 +34,31 @@ RandomSeed = Annotated[int, typer.Option(min=0, help="The same number, the same 
 
 WORKER_ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1", "DEEPFACE_BACKEND_ENGINE": "onnx"}
 """Of this process and of all its workers: no telemetry, and the engine we verify weights for."""
+
+
+@app.callback()
+def common(
+    log_format: Annotated[
+        LogFormat, typer.Option(envvar=logs.VARIABLE, help="Of what is said on stderr, here and in workers.")
+    ] = "text",
+) -> None:
+    """Piano music that starts from your melody and leans towards the emotion on your face."""
+    os.environ[logs.VARIABLE] = log_format  # for the workers
+    logs.set_up()
+
+
+def worker_environment() -> dict[str, Any]:
+    """Ray's ``runtime_env`` of all workers: they log as this process does."""
+    variables = WORKER_ENVIRONMENT | {logs.VARIABLE: os.environ.get(logs.VARIABLE, "text")}
+    return {"env_vars": variables, "worker_process_setup_hook": f"{logs.__name__}.{logs.set_up.__name__}"}
+
+
+def complain(text: str) -> None:
+    """Why a command ends early."""
+    if logs.as_json():
+        log.error(text)
+    else:
+        typer.echo(f"emoray: {text}", err=True)
 
 
 def start_ray(*, local: bool = False) -> None:
@@ -53,7 +82,7 @@ def start_ray(*, local: bool = False) -> None:
             address=address,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            runtime_env={"env_vars": WORKER_ENVIRONMENT},
+            runtime_env=worker_environment(),
             **here,
         )
     except (ConnectionError, ValueError, RuntimeError) as err:

@@ -24,11 +24,12 @@ import ray.data
 from emoray.batch import ledger
 from emoray.batch.audit import Status, status_of
 from emoray.batch.folder import RUN, BatchSettings, Run, driving, refuse_foreign, versions
-from emoray.batch.grain import Engine, Work, do_grains
+from emoray.batch.grain import Engine, Work
 from emoray.batch.ledger import Layout
 from emoray.batch.publish import sweep
 from emoray.errors import BatchError, ManifestError
 from emoray.pipeline.engines import EnginePlan, plan_engine
+from emoray.pipeline.grains import do_grains_recorded
 from emoray.progress import Meter
 from emoray.readers.manifest import Entry, read_manifest
 
@@ -208,7 +209,7 @@ def _summaries(grains: Sequence[int], work: Work, engine: EnginePlan, build: Cal
     """A summary of each grain, as they get done; closing this stops the rest."""
     blocks = [pa.table({"grain": pa.array([number], pa.int64())}) for number in grains]
     dataset = ray.data.from_arrow(blocks).map_batches(
-        do_grains,
+        do_grains_recorded,
         batch_size=None,
         batch_format="pyarrow",
         compute=ray.data.TaskPoolStrategy(size=min(engine.workers, len(grains))),

@@ -26,6 +26,7 @@ from ray.serve import exceptions as serving
 from emoray.answer import failed
 from emoray.errors import ClusterError
 from emoray.items import Item, Result
+from emoray.pipeline.metrics import record
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,8 @@ def _answer(
         except Exception as err:  # noqa: BLE001 a replica's bug can be anything, and must not end the batch
             if not passes(err):
                 return _unexpected(item, err), attempt
-            log.warning("%s: attempt %d failed: %s", item.id, attempt, _name(err))
+            record("emoray_batch_retries_total", reason=_name(err))
+            log.warning("attempt %d failed: %s", attempt, _name(err), extra={"item": item.id})
             if pause is None:
                 return _gave_up(item, err, attempt), attempt
         time.sleep(min(pause, LONGEST_PAUSE) * jitter.uniform(0.5, 1.5))
@@ -117,7 +119,7 @@ def _call(handle: Any, item: Item, timeout_s: float) -> Result:
 def _unexpected(item: Item, err: Exception) -> Result:
     if isinstance(err, serving.RayServeException):
         raise ClusterError("serve", f"the application is gone ({err}); start the batch again") from err
-    log.error("%s: unexpected error", item.id, exc_info=err)
+    log.error("unexpected error", exc_info=err, extra={"item": item.id})
     what = f"{_name(err)}: {_last_line(getattr(err, 'cause', None) or err)}"
     return failed(item, ClusterError(item.id, f"unexpected {what}; a bug, the log has its traceback"))
 

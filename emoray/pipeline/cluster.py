@@ -18,6 +18,7 @@ from emoray.dataset import corpus
 from emoray.dataset.clusters import EmotionClusters, LabelledPiece, fit_clusters
 from emoray.dataset.features import FEATURES, window_features
 from emoray.errors import CorpusError, EmorayError
+from emoray.pipeline.metrics import record
 from emoray.pipeline.parts import over_parts
 from emoray.progress import Meter
 from emoray.readers.labels import Label
@@ -67,6 +68,7 @@ def features_of(table: pa.Table, window: int) -> pa.Table:
     """Rows of a corpus to rows of features; ``pieces`` is 1 in the first row of a piece: runs in a worker."""
     rows = [window_features(notes, window) for _, notes in corpus.pieces_of(table, "train")]
     features = np.concatenate([np.empty((0, len(FEATURES)), np.float32), *rows])
+    record("emoray_cluster_windows_total", len(features))
     first = np.zeros(len(features), np.int32)
     first[np.cumsum([0, *map(len, rows)])[:-1]] = 1
     return pa.Table.from_arrays([*features.T, first], schema=FEATURE_SCHEMA)

@@ -9,10 +9,13 @@ off the event loop: a replica goes on collecting its next batch and answering he
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ray import serve
+from ray.serve.exceptions import BackPressureError
 
 from emoray.answer import Compose, ReadFaces, ReadSeed, seed_or_error
 from emoray.config import Request
@@ -21,9 +24,13 @@ from emoray.errors import EmorayError
 from emoray.items import Item, Result
 from emoray.notes import Notes
 from emoray.pipeline.client import passes
+from emoray.pipeline.metrics import record, timed
 from emoray.pipeline.stages import Loaders, answer_item, together_or_alone
-from emoray.web.app import build_app
+from emoray.web.app import GENERATE_PATH, build_app
+from emoray.web.guards import OPEN_PATHS, observed
 from emoray.web.settings import HttpSettings, ServeSettings
+
+log = logging.getLogger(__name__)
 
 ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1", "DEEPFACE_BACKEND_ENGINE": "onnx"}
 """Of each replica; the libraries read them when they are imported."""
@@ -31,6 +38,32 @@ SEEDS_AT_ONCE = 4
 """Threads of one seed reader."""
 SPARE = 8
 """Calls that a replica takes beyond its work: health checks, questions about the guidance."""
+
+
+@contextlib.contextmanager
+def recorded_call(stage: str, size: int) -> Iterator[None]:
+    """The figures of one call of a stage with so many items."""
+    record("emoray_serve_batch_size", size, stage=stage)
+    with timed("emoray_serve_stage_seconds", stage=stage):
+        yield
+
+
+def tell_unanswered(item: Item, err: Exception) -> None:
+    """Figures and log of an item that has no result: the caller may try again, or it is a bug."""
+    busy = passes(err)
+    record("emoray_serve_requests_total", outcome="busy" if busy else "bug")
+    if isinstance(err, BackPressureError):
+        record("emoray_serve_refusals_total")
+    if busy:
+        log.warning("not answered: %s", type(err).__name__, extra={"item": item.id})
+    else:
+        log.error("unexpected error", exc_info=err, extra={"item": item.id})
+
+
+def record_response(path: str, status: int) -> None:
+    """The figures of an answer over HTTP; any path that is not ours counts as ``other``."""
+    known = path if path in (GENERATE_PATH, *OPEN_PATHS) else "other"
+    record("emoray_http_requests_total", path=known, status=str(status))
 
 
 class Faces:
@@ -44,7 +77,8 @@ class Faces:
     @serve.batch
     async def read(self, pictures: list[bytes]) -> list[Evidence | Exception]:
         """What each picture says."""
-        return await asyncio.to_thread(together_or_alone, self._read, pictures)
+        with recorded_call("faces", len(pictures)):
+            return await asyncio.to_thread(together_or_alone, self._read, pictures)
 
 
 class Seeds:
@@ -55,7 +89,8 @@ class Seeds:
 
     async def read(self, item: Item) -> Notes | EmorayError:
         """The seed's notes, or why there are none."""
-        return await asyncio.to_thread(seed_or_error, item, self._read)
+        with recorded_call("seeds", 1):
+            return await asyncio.to_thread(seed_or_error, item, self._read)
 
 
 class ComposerDeployment:
@@ -69,7 +104,11 @@ class ComposerDeployment:
     @serve.batch
     async def compose(self, requests: list[Request]) -> list[Notes | Exception]:
         """The composed notes of each request."""
-        return await asyncio.to_thread(together_or_alone, self._compose, requests)
+        with recorded_call("composer", len(requests)):
+            composed = await asyncio.to_thread(together_or_alone, self._compose, requests)
+        notes = sum(len(piece) for piece in composed if not isinstance(piece, Exception))
+        record("emoray_serve_notes_total", notes)
+        return composed
 
     async def guidance(self) -> str:
         """The mode for items that name none; any answer also says that the composer is alive."""
@@ -85,6 +124,21 @@ class Answers:
 
     async def answer(self, item: Item) -> Result:
         """The result of an item; a mistake of its user is a failed result, a bug is raised."""
+        try:
+            with timed("emoray_serve_answer_seconds"):
+                result = await self._answer(item)
+        except asyncio.CancelledError:  # nobody waits for it any more
+            record("emoray_serve_requests_total", outcome="cancelled")
+            raise
+        except Exception as err:
+            tell_unanswered(item, err)
+            raise
+        record("emoray_serve_requests_total", outcome=result.status)
+        if result.error is not None:
+            log.warning("failed: %s", result.error, extra={"item": item.id})
+        return result
+
+    async def _answer(self, item: Item) -> Result:
         if self._guidance is None:
             self._guidance = await self.ready()
         return await answer_item(
@@ -109,7 +163,7 @@ class Door(Answers):
 
     def __serve_build_asgi_app__(self) -> Any:
         """Build the app in the replica, where nothing of it has to be pickled."""
-        return build_app(self.answer, self.ready, passes, self._http)
+        return observed(build_app(self.answer, self.ready, passes, self._http), record_response)
 
 
 def application(settings: ServeSettings, http: HttpSettings | None, loaders: Loaders) -> serve.Application:

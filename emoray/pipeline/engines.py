@@ -166,7 +166,7 @@ def answer_each(
         return [(result, 1) for result in answer(items)] if items else []
     except Exception as err:
         if len(items) == 1:
-            log.exception("%s: unexpected error", items[0].id)
+            log.exception("unexpected error", extra={"item": items[0].id})
             return [(failed(items[0], unexpected(items[0].id, err)), 1)]
         half = len(items) // 2
         return answer_each(items[:half], answer) + answer_each(items[half:], answer)

@@ -24,7 +24,7 @@ from emoray.model.expressive import ExpressiveNetwork
 from emoray.model.optimizer import ExpressiveOptimizer
 from emoray.model.training import Standing
 from emoray.notes import Notes
-from emoray.pipeline.workers import Place, over_workers, pieces_of
+from emoray.pipeline.workers import Place, over_workers, pieces_of, recorded
 
 
 class ExpressiveWorker:
@@ -53,9 +53,8 @@ class ExpressiveWorker:
             done = standing.epoch * self.updates + self.skipped + update
             return training.learning_rate(done, planned * self.updates, self.preset)
 
-        means = training.train_epoch(
-            model, self.network, self.optimizer, self._batches(key), self.preset, rate
-        )
+        batches = recorded(self._batches(key), lambda spans: int(spans.known.sum()))
+        means = training.train_epoch(model, self.network, self.optimizer, batches, self.preset, rate)
         loss = sum(means[part] for part in training.PARTS)
         return {
             "train_loss": over_workers([loss], "sum")[0] / self.place.world,

@@ -22,6 +22,7 @@ import ray.data
 from emoray.dataset import corpus
 from emoray.dataset.corpus import CorpusSummary
 from emoray.errors import CorpusError
+from emoray.pipeline.metrics import record
 from emoray.progress import Meter
 from emoray.readers.metadata import PieceMetadata, read_metadata
 
@@ -115,10 +116,19 @@ def write_part(shard: pa.Table, root: Path, staging: Path) -> pa.Table:
         temporary = staging / f"{uuid.uuid4().hex}.tmp"
         pq.write_table(table, temporary, compression="zstd")
         temporary.rename(staging / f"part-{number:06d}.parquet")
-        told["summary"] = json.dumps(dataclasses.asdict(corpus.summarise(table)))
+        summary = corpus.summarise(table)
+        told["summary"] = json.dumps(dataclasses.asdict(summary))
+        record_files(summary)
     except OSError as err:
         told["problem"] = os.strerror(err.errno) if err.errno else str(err)
     return pa.Table.from_pylist([told], SUMMARY)
+
+
+def record_files(part: CorpusSummary) -> None:
+    """The figures of a part that is written."""
+    record("emoray_ingest_files_total", part.rows - part.errors, status="ok")
+    record("emoray_ingest_files_total", part.errors, status="failed")
+    record("emoray_ingest_notes_total", part.notes)
 
 
 def _publish(staging: Path, out: Path) -> None:

@@ -20,7 +20,7 @@ from emoray.dataset.windows import flatten, window_starts
 from emoray.model import training
 from emoray.model.network import SeedNetwork
 from emoray.model.training import Standing
-from emoray.pipeline.workers import Place, over_workers, pieces_of
+from emoray.pipeline.workers import Place, over_workers, pieces_of, recorded
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ class SeedWorker:
             random_seed=self.place.random_seed, epoch=standing.epoch, rank=self.place.rank,
         )  # fmt: skip
         batches = training.batches(self.windows.table, starts, self.preset.window, self.batch)
-        loss = training.train_epoch(model, self.optimizer, batches, self.preset)
+        watched = recorded(batches, lambda batch: len(batch[1]))
+        loss = training.train_epoch(model, self.optimizer, watched, self.preset)
         return {
             "train_loss": over_workers([loss], "max")[0],
             "learning_rate": standing.learning_rate,

@@ -43,7 +43,7 @@ from emoray.pipeline.expressive_worker import ExpressiveWorker
 from emoray.pipeline.parts import over_parts
 from emoray.pipeline.run_folder import RunFolder, Weights, load_state, save_state
 from emoray.pipeline.seed_worker import SeedWorker
-from emoray.pipeline.workers import Place, over_workers
+from emoray.pipeline.workers import Place, over_workers, record_epoch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +237,7 @@ def train_worker(config: dict[str, Any]) -> None:
                 save_state(Path(state), standing, network, optimizer, best)
                 checkpoint = ray.train.Checkpoint.from_directory(state)
                 run.write_metrics(standing)
+                record_epoch(standing)
             ray.train.report(
                 metrics, checkpoint=checkpoint, checkpoint_dir_name=f"epoch-{standing.epoch:04d}"
             )

@@ -1,15 +1,21 @@
-"""Workers: what every training worker needs, whatever it trains: its place, its pieces, sums over all."""
+"""Workers: what every training worker needs, whatever it trains: place, pieces, figures, sums over all."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 import ray.train
 import ray.train.torch
 import torch
 
 from emoray.dataset import corpus
+from emoray.model.training import Standing
 from emoray.notes import Notes
+from emoray.pipeline.metrics import record
+
+Batch = TypeVar("Batch")
 
 
 class Place(NamedTuple):
@@ -34,6 +40,23 @@ def pieces_of(split: str, *, sounding: bool = False) -> list[Notes]:
         pieces += [(record["path"], notes) for record, notes in found]
     pieces.sort(key=lambda piece: piece[0])
     return [notes for _, notes in pieces]
+
+
+def recorded(batches: Iterable[Batch], notes: Callable[[Batch], int]) -> Iterator[Batch]:
+    """The same batches; the wait for each and the notes to predict in it are recorded."""
+    asked = time.monotonic()
+    for batch in batches:
+        record("emoray_train_wait_seconds_total", time.monotonic() - asked)
+        yield batch
+        record("emoray_train_notes_total", notes(batch))
+        asked = time.monotonic()
+
+
+def record_epoch(standing: Standing) -> None:
+    """The figures of the epoch that has just been done."""
+    record("emoray_train_epoch", standing.epoch)
+    for split in ("train", "validation"):
+        record("emoray_train_loss", standing.history[-1][f"{split}_loss"], split=split)
 
 
 def over_workers(values: list[float], how: str) -> list[float]:

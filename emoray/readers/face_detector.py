@@ -114,4 +114,5 @@ def crop(picture: Picture, box: Box, margin: float) -> Picture:
     x, y, side = box
     extra = round(margin * side)
     top, left = max(0, y - extra), max(0, x - extra)
-    return picture[top : max(0, y + side + extra), left : max(0, x + side + extra)]
+    cut = picture[top : max(0, y + side + extra), left : max(0, x + side + extra)]
+    return cut.copy()  # so that the picture can go while others are read

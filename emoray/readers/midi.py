@@ -66,6 +66,10 @@ def read_performance(
     if len(merged["pitch"]) > limits.midi_notes:
         raise MidiError(subject, f"holds more than {limits.midi_notes:,} notes; cut it into pieces")
     onset = _seconds(merged["time"], score)
+    last = max(onset.max(), _seconds(np.concatenate(rings), score).max())
+    if last > limits.midi_seconds:
+        reason = f"lasts {last:,.0f} seconds, more than {limits.midi_seconds:,.0f}"
+        raise MidiError(subject, f"{reason}; cut it into pieces")
     key_down, sounding = (
         as_notes(onset, _seconds(end, score) - onset, merged["pitch"], merged["velocity"], subject=subject)
         for end in (merged["end"], np.concatenate(rings))
@@ -82,11 +86,22 @@ def _score(data: bytes, subject: object, limits: Limits) -> Any:
     if not data.startswith(b"MThd"):
         reason = "is empty" if not data else "is not a MIDI file (no MThd at its start)"
         raise MidiError(subject, f"{reason}; export it again as .mid")
+    if _most_tracks(data) > limits.midi_tracks:
+        raise MidiError(subject, f"may hold more than {limits.midi_tracks:,} tracks; merge them")
     try:
         return symusic.Score.from_midi(data)
     except (RuntimeError, ValueError) as err:  # what symusic raises for every kind of damage
         detail = str(err).split(": iostream")[0]
         raise MidiError(subject, f"is damaged or cut short ({detail}); copy or export it again") from err
+
+
+def _most_tracks(data: bytes) -> int:
+    """As many tracks as symusic could make of the bytes: one for each channel of a chunk and each program.
+
+    A program change begins with C0..CF, as do parts of some long delta times and texts: never too few.
+    """
+    programs = int((np.frombuffer(data, np.uint8) >> 4 == 0xC).sum())
+    return 16 * data.count(b"MTrk") + programs
 
 
 def _pedalled(notes: dict[str, NDArray[np.int64]], pedals: dict[str, NDArray[Any]]) -> NDArray[np.int64]:

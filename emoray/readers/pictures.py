@@ -3,8 +3,9 @@
 Conventions
 -----------
 A picture is [h, w, 3] uint8 in OpenCV's order (blue, green, red), upright as its EXIF says, without
-transparency (see-through parts become grey) and without animation (the first frame counts). A large JPEG is
-decoded at a reduced size: a face is looked for on far fewer pixels than a camera takes.
+transparency (see-through parts become grey) and without animation (the first frame counts). A large picture
+is reduced, a JPEG while it is decoded: a face is looked for on far fewer pixels than a camera takes, and some
+kilobytes of PNG may hold 50 million.
 
 Nothing is written anywhere, and no error repeats what a picture holds.
 """
@@ -30,7 +31,7 @@ Picture = NDArray[np.uint8]
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Read; other decoders stay closed to strangers (one of Pillow's starts Ghostscript)."""
 ENOUGH = 1280
-"""Pixels of the longer side that a JPEG keeps at least."""
+"""Pixels of the longer side that are kept at least."""
 
 
 def decode(data: bytes, limits: Limits, *, subject: object = "picture") -> Picture:
@@ -51,7 +52,7 @@ def decode(data: bytes, limits: Limits, *, subject: object = "picture") -> Pictu
                 raise too_large
             enough = ENOUGH / max(image.size)
             image.draft(None, (round(image.width * enough), round(image.height * enough)))
-            return _pixels(ImageOps.exif_transpose(image))
+            return _pixels(ImageOps.exif_transpose(_reduced(image)))
     except FaceError:
         raise
     except Image.DecompressionBombError:
@@ -68,6 +69,18 @@ def _opened(data: bytes) -> PIL.Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is the lower one
         return Image.open(io.BytesIO(data), formats=FORMATS)
+
+
+def _reduced(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Fewer pixels, before anything copies them."""
+    factor = max(image.size) // ENOUGH
+    if factor < 2:
+        return image
+    if image.mode in ("1", "P", "PA"):  # no colours that could be averaged
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if image.mode.startswith("I;"):
+        image = image.convert("I")
+    return image.reduce(factor)
 
 
 def _pixels(image: PIL.Image.Image) -> Picture:

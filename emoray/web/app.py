@@ -28,7 +28,7 @@ from emoray.config import DEFAULT_NOTES, RANGES
 from emoray.emotion import PLACES, parse_curve, parse_emotion
 from emoray.errors import EmorayError, RequestError
 from emoray.items import Item, Result
-from emoray.web.guards import App, error_json, guarded
+from emoray.web.guards import RETRY_AFTER, App, busy, error_json, guarded
 from emoray.web.settings import HttpSettings
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,7 @@ Passes = Callable[[BaseException], bool]
 
 HEALTH_TIMEOUT = 5.0
 """Seconds a composer has to say that it is alive."""
-RETRY_AFTER = 2
-"""Seconds a caller is told to wait when the application is busy."""
+GENERATE_PATH = "/v1/generate"
 WORDS = {-1: "sad", 0: "neutral", 1: "happy"}
 
 
@@ -189,7 +188,7 @@ def build_app(answer: Answer, ready: Ready, passes: Passes, settings: HttpSettin
         return Health(guidance=await _within(ready(), HEALTH_TIMEOUT, passes))
 
     @app.post(
-        "/v1/generate",
+        GENERATE_PATH,
         response_class=Response,
         responses={200: MUSIC, **PROBLEMS},
         openapi_extra={"description": GENERATE},
@@ -206,7 +205,7 @@ def build_app(answer: Answer, ready: Ready, passes: Passes, settings: HttpSettin
         item = options.item(await seed.read(), picture)
         return music(item, await _within(answer(item), settings.timeout, passes))
 
-    return guarded(app, token=settings.token, max_body=settings.max_body)
+    return guarded(app, token=settings.token, max_body=settings.max_body, max_held=settings.max_held)
 
 
 def music(item: Item, result: Result) -> Response:
@@ -240,7 +239,7 @@ async def _within(answer: Awaitable[Any], seconds: float, passes: Passes) -> Any
         if not isinstance(err, TimeoutError) and not passes(err):
             raise
         log.warning("not answered: %s", type(err).__name__)
-        raise Failure(503, "emoray", f"is busy or starting again; try again in {RETRY_AFTER} s") from err
+        raise Failure(*busy()) from err
 
 
 def _add_errors(app: FastAPI) -> None:

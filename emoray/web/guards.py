@@ -12,8 +12,10 @@ import contextlib
 import hmac
 import ipaddress
 import json
+import math
 import socket
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 from emoray.errors import ConfigError
@@ -22,19 +24,39 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
+Refusal = tuple[int, str, str]
+"""Status, subject and reason."""
 
 OPEN_PATHS = ("/healthz", "/docs", "/openapi.json")
 """Need no token: they say nothing of anybody, and the page at /docs is where a token is typed in."""
 
 
-class _TooLarge(Exception):
+RETRY_AFTER = 2
+"""Seconds a caller is told to wait when the application is busy."""
+
+
+class _Refused(Exception):
     """Stops an app that is reading a body; never leaves ``limited``."""
 
 
-def guarded(app: App, *, token: str | None, max_body: int) -> App:
+def guarded(app: App, *, token: str | None, max_body: int, max_held: float = math.inf) -> App:
     """The app behind its guards: first the token, then the size."""
-    app = limited(app, max_body)
+    app = limited(app, max_body, max_held)
     return app if token is None else locked(app, token)
+
+
+def observed(app: App, tell: Callable[[str, int], None]) -> App:
+    """Tell path and status of every answer, the refusals of the guards included."""
+
+    async def guard(scope: Message, receive: Receive, send: Send) -> None:
+        async def telling(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                tell(scope["path"], message["status"])
+            await send(message)
+
+        await app(scope, receive, telling)
+
+    return guard
 
 
 def locked(app: App, token: str) -> App:
@@ -53,35 +75,69 @@ def locked(app: App, token: str) -> App:
     return guard
 
 
-def limited(app: App, max_body: int) -> App:
-    """Refuse a body of more bytes: by its header if it has one, else while it arrives."""
+@dataclass
+class _Room:
+    """Bytes of the bodies of all requests under way, and how many there may be."""
+
+    max_body: int
+    max_held: float
+    held: int = 0
+
+    def refusal(self, size: int, seen: int = 0) -> Refusal | None:
+        """Why a body of ``size`` bytes, ``seen`` of which are held already, is not taken."""
+        if size > self.max_body:
+            return 413, "body", f"has more than {self.max_body:,} bytes; send smaller files"
+        return busy() if self.held - seen + size > self.max_held else None
+
+
+class _Body:
+    """The body of one request while it arrives."""
+
+    def __init__(self, room: _Room, declared: bytes, receive: Receive, send: Send) -> None:
+        self._room, self._receive, self._send, self.seen = room, receive, send, 0
+        self.refusal = room.refusal(int(declared) if declared.isdigit() else 0)
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if size := len(message.get("body", b"")):
+            self.refusal = self._room.refusal(self.seen + size, self.seen)
+            self.seen, self._room.held = self.seen + size, self._room.held + size
+        if self.refusal is not None:
+            raise _Refused
+        return message
+
+    async def send(self, message: Message) -> None:
+        if self.refusal is None:  # else the app answers an interrupted body with an error of its own
+            await self._send(message)
+
+
+def limited(app: App, max_body: int, max_held: float = math.inf) -> App:
+    """Refuse a body of more bytes, or one that the bodies of all requests under way leave no room for.
+
+    By its header if it has one, else while it arrives.
+    """
+    room = _Room(max_body, max_held)
 
     async def guard(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await app(scope, receive, send)
-        declared = _header(scope, b"content-length")
-        seen = int(declared) if declared.isdigit() and int(declared) > max_body else 0
-
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > max_body:
-                raise _TooLarge
-            return message
-
-        async def unless_too_large(message: Message) -> None:
-            if seen <= max_body:  # else the app answers an interrupted body with an error of its own
-                await send(message)
-
-        if seen <= max_body:
-            with contextlib.suppress(_TooLarge):
-                await app(scope, counted, unless_too_large)
-        if seen > max_body:
-            await _refuse(send, 413, "body", f"has more than {max_body:,} bytes; send smaller files")
+        body = _Body(room, _header(scope, b"content-length"), receive, send)
+        try:
+            if body.refusal is None:
+                with contextlib.suppress(_Refused):
+                    await app(scope, body.receive, body.send)
+            if body.refusal is not None:
+                await _refuse(send, *body.refusal)
+        finally:
+            room.held -= body.seen
         return None
 
     return guard
+
+
+def busy() -> Refusal:
+    """What passes: the caller is told when to come back."""
+    return 503, "emoray", f"is busy or starting again; try again in {RETRY_AFTER} s"
 
 
 def error_json(subject: str, reason: str) -> dict[str, dict[str, str]]:
@@ -131,6 +187,8 @@ async def _refuse(
 ) -> None:
     body = json.dumps(error_json(subject, reason)).encode()
     lines = {"content-type": "application/json", "content-length": str(len(body))} | dict(headers or {})
+    if status == 503:
+        lines["retry-after"] = str(RETRY_AFTER)
     pairs = [(name.encode(), value.encode()) for name, value in lines.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})

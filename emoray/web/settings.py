@@ -6,7 +6,7 @@ Units: sizes in bytes, times in seconds, CPUs as Ray counts them (a share of a c
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from emoray.config import GUIDANCE_MODES
@@ -68,10 +68,12 @@ class HttpSettings:
     host: str = "127.0.0.1"
     """Any host that is not this machine itself needs a token."""
     port: int = 8000
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     """Callers must send it as ``Authorization: Bearer TOKEN``; None lets everybody in."""
     max_body: int = 24_000_000
     """A larger POST is refused before it is parsed."""
+    max_held: int = 256_000_000
+    """Of all POSTs under way, in memory until they are answered; one more is told to come back."""
     timeout: float = 300.0
     """A request that takes longer is given up."""
 
@@ -81,6 +83,7 @@ class HttpSettings:
         if self.token is not None and not self.token.strip():
             raise ConfigError("token", "is empty; give one or none at all")
         _at_least(self, "max_body", 1)
+        _at_least(self, "max_held", self.max_body)
         if not self.timeout > 0:
             raise ConfigError("timeout", f"must be a positive number, got {self.timeout}")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from emoray.batch import ledger
-from emoray.batch.audit import results, status, verify
+from emoray.batch.audit import results, status, verify, watch
 from emoray.batch.folder import Run, driving
 from emoray.batch.ledger import SCHEMA, Layout, music_path
 from emoray.errors import BatchError
@@ -51,6 +51,29 @@ def test_status_counts_what_is_done_and_why_rows_failed(out):
     next((out / "results").iterdir()).unlink()
     with driving(out):
         assert (status(out).complete, status(out).running) == (False, True)
+
+
+def test_a_watch_reads_only_parts_that_are_new(out, monkeypatch):
+    read, reading = [], ledger.read_part
+    monkeypatch.setattr(
+        ledger, "read_part", lambda layout, number: read.append(number) or reading(layout, number)
+    )
+    layout, last = Layout(out, rows=5, grain=2), out / "results" / "part-000002.parquet"
+    last.rename(out / "later")
+    look = watch(out).look
+    assert (look().done, read) == (4, [0, 1])
+    (out / "later").rename(last)
+    found = look()
+    assert (found.done, found.reasons, read) == (5, {"does not exist": 1}, [0, 1, 2])
+    commit(layout, 1)  # as a retry does: the part is replaced
+    assert (look().done, read) == (5, [0, 1, 2, 1])
+    assert (look().done, read) == (5, [0, 1, 2, 1])
+
+
+def test_a_part_that_is_damaged_counts_as_not_done(out):
+    part = out / "results" / "part-000002.parquet"
+    part.write_bytes(part.read_bytes()[:-9])
+    assert status(out).done == 4
 
 
 def test_everything_that_is_wrong_is_named(out):

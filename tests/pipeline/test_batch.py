@@ -188,6 +188,14 @@ def test_broken_rows_fail_each_with_its_reason_and_no_row_is_lost(tmp_path):
     assert verify(out).sound
 
 
+def test_a_failed_row_is_named_in_the_log_of_its_worker(tmp_path, worker_log):
+    rows = [good(0), good(1) | {"id": "a-failing-row", "seed": "gone.mid"}]
+    run_batch(write_manifest(tmp_path, rows), tmp_path / "out", SETTINGS, engine=plan(tmp_path / "log"))
+    [line] = worker_log("a-failing-row")
+    assert (line["level"], line["logger"], line["row"]) == ("WARNING", "emoray.batch.grain", 2)
+    assert line["message"].startswith("failed: seed gone.mid: does not exist")
+
+
 def test_a_killed_driver_loses_at_most_the_grains_under_way(run, manifest, whole, tmp_path):
     """SIGKILL in the middle, then --resume: the same files as in one go, nothing committed done twice."""
     import psutil  # ships inside Ray, which puts it on the path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -190,6 +191,44 @@ def test_health_and_documentation_are_served(deployed):
     assert (health.status_code, health.json()) == (200, {"status": "ok", "guidance": "none"})
     assert "/v1/generate" in httpx.get(f"{deployed.url}/openapi.json").json()["paths"]
     assert httpx.get(f"{deployed.url}/docs").status_code == 200
+
+
+def test_logs_name_the_item_and_hold_neither_files_nor_token(deployed, ray_cluster, worker_log):
+    """Whatever becomes of it: answered, refused, broken by a bug."""
+    face, tune = b"a face nobody may see", b"a tune nobody may hear"
+    ask(deployed, [item(301, seed=tune, picture=face), item(BUG, id="row-bug", picture=face)], attempts=1)
+    for seed in (b"good", tune):
+        post(deployed, files={"seed": seed, "image": face})
+    post(deployed, token="a wrong token", files={"seed": tune})
+    (refused,) = worker_log("row-301")
+    assert (refused["level"], refused["message"]) == ("WARNING", "failed: seed: is not MIDI; export it again")
+    (broken,) = worker_log("row-bug")
+    assert (broken["level"], broken["message"]) == ("ERROR", "unexpected error")
+    assert "TypeError" in broken["traceback"]
+    for path in [path for path in ray_cluster.rglob("*") if path.is_file()]:
+        data = path.read_bytes()
+        assert not [word for word in (face, tune, TOKEN.encode(), b"a wrong token") if word in data], path
+
+
+def test_what_was_asked_is_counted(deployed, ray_cluster):
+    import ray
+
+    [node] = ray.nodes()
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    assert post(deployed, files={"seed": b"text"}, data={"emotion": "sad"}).status_code == 422
+    wanted = [
+        r'ray_emoray_http_requests_total{.*path="/v1/generate".*status="422"',
+        r'ray_emoray_serve_requests_total{.*outcome="ok"',
+        r'ray_emoray_serve_stage_seconds_bucket{.*application="test".*stage="composer"',
+        r"ray_emoray_serve_notes_total{",
+    ]
+    for _ in range(60):
+        text = httpx.get(url, timeout=10).text
+        if missing := [line for line in wanted if not re.search(f"^{line}", text, flags=re.M)]:
+            time.sleep(0.5)
+        else:
+            return
+    raise AssertionError(missing)
 
 
 def test_a_crowd_is_told_to_come_back(deployed):

@@ -85,6 +85,27 @@ def test_a_large_jpeg_keeps_enough_pixels():
     assert pixels.shape == (750, 1500, 3)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "L", "P", "1", "I;16"])
+def test_any_large_picture_keeps_enough_pixels_and_its_colours(mode):
+    bright = 60_000 if mode == "I;16" else "white"
+    image = Image.new(mode, (4000, 3000), bright if mode != "P" else 0)
+    if mode == "P":
+        image.putpalette([255] * 768)
+    pixels = decode(encoded(image, "PNG"), Limits())
+    assert pixels.shape == (1000, 1334, 3)
+    assert (pixels >= 233).all()
+
+
+def test_a_large_picture_is_turned_upright_too():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert decode(encoded(Image.new("RGB", (3000, 2600)), "PNG", exif=exif), Limits()).shape == (
+        1500,
+        1300,
+        3,
+    )
+
+
 def test_too_many_bytes_are_refused_before_anything_is_read():
     with pytest.raises(FaceError, match="more than 10 bytes; send a smaller picture"):
         decode(bytes(11), Limits(picture_bytes=10))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from emoray.errors import ConfigError
-from emoray.web.guards import check_host, check_port, guarded, limited
+from emoray.web.guards import check_host, check_port, guarded, limited, observed
 
 TOKEN = "a token nobody guesses"
 
@@ -68,6 +68,49 @@ def test_a_body_without_a_length_is_counted_and_refused_as_soon_as_it_is_too_lar
 
 def test_a_body_that_lies_about_its_length_is_counted():
     assert called(limited(reading_app, 6), b"abcdefg", content_length="1")[0] == 413
+
+
+@pytest.mark.parametrize("headers", [{}, {"content_length": "4"}])
+def test_bodies_that_are_held_leave_room_or_the_next_is_told_to_come_back(headers):
+    """All in memory at once is what a crowd of large pictures would cost."""
+    inner: list[tuple[int, bytes]] = []
+
+    async def holding(scope: Any, receive: Any, send: Any) -> None:
+        if not inner:  # while the first body is held, a second one comes
+            inner.append((0, b""))
+            await receive()
+            inner[0] = await asyncio.to_thread(lambda: called(app, b"abcd", **headers)[:2])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def reading(scope: Any, receive: Any, send: Any) -> None:
+        await (reading_app if inner else holding)(scope, receive, send)
+
+    app = limited(reading, 6, 8)
+    assert called(app, b"abcdef")[0] == 200
+    assert inner[0][0] == 503
+    assert json.loads(inner[0][1])["error"]["subject"] == "emoray"
+    assert called(app, b"abcdef")[0] == 200, "what has been answered is no longer held"
+
+
+def test_a_refusal_for_want_of_room_says_when_to_come_back():
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "path": "/", "headers": [(b"content-length", b"3")]}
+    asyncio.run(limited(reading_app, 6, 2)(scope, None, send))  # type: ignore[arg-type]
+    assert sent[0]["status"] == 503
+    assert int(dict(sent[0]["headers"])[b"retry-after"]) > 0
+
+
+def test_every_answer_is_told_with_its_status_refusals_too():
+    told: list[tuple[str, int]] = []
+    app = observed(limited(reading_app, 6), lambda path, status: told.append((path, status)))
+    called(app, b"abc")
+    called(app, b"abcdefg", path="/elsewhere")
+    assert told == [("/v1/generate", 200), ("/elsewhere", 413)]
 
 
 def test_an_error_of_the_app_itself_is_not_hidden():
