@@ -1,11 +1,14 @@
 """Bare: the items of a manifest answered without Ray, as the bound for engines and as a script would do it.
 
-The bound: `answer_items` on the same grains, each process taking the next grain when it is done with one, as many
-processes as cores, one torch thread each. Its clock starts when every process has loaded its models and answered an
-item, and files are read; nothing is written. The script: one process, row after row, one picture at a time, librosa's
-pYIN with its own settings, one row in the network, torch with its own number of threads.
+The bound: `answer_items` on the same grains, each process taking the next grain when it is done with one,
+as many processes as cores, one torch thread each. Its clock starts when every process has loaded its
+models and answered an item, and files are read; nothing is written. The script: one process, row after
+row, one picture at a time, librosa's pYIN with its own settings, one row in the network, torch with its
+own number of threads.
 """
 
+import io
+import itertools
 import multiprocessing
 import time
 from collections import Counter
@@ -51,7 +54,7 @@ def items_of(manifest: Path) -> list[Item]:
 
 
 def bound(items, grain, checkpoint=None):
-    """(wall seconds, CPU-bound seconds by stage over all processes, sha256 of each item's music)."""
+    """(wall seconds, seconds by stage over all processes, sha256 of each item's music)."""
     grains = [items[first : first + grain] for first in range(0, len(items), grain)]
     settings, barrier = ServeSettings(checkpoint=checkpoint), FRESH.Barrier(CORES)
     with FRESH.Pool(CORES, _load, (settings, barrier)) as pool:
@@ -136,17 +139,13 @@ def _script(items, checkpoint, sender):
 
 def by_librosa(data):
     """The melody of a recording as a script would find it: pYIN, and a note for each run of one pitch."""
-    import io
-
     import librosa
 
     samples, rate = librosa.load(io.BytesIO(data))
-    hertz, _, _ = librosa.pyin(
-        samples, sr=rate, fmin=librosa.note_to_hz("C2"), fmax=librosa.note_to_hz("C7")
-    )
+    hertz, _, _ = librosa.pyin(samples, sr=rate, fmin=librosa.note_to_hz("C2"), fmax=librosa.note_to_hz("C7"))
     pitch = np.nan_to_num(np.rint(librosa.hz_to_midi(hertz)), nan=0.0)
     edges = np.flatnonzero(np.diff(pitch, prepend=-1, append=-1))
-    runs = [(first, last) for first, last in zip(edges, edges[1:], strict=False) if pitch[first]]
+    runs = [(first, last) for first, last in itertools.pairwise(edges) if pitch[first]]
     times = librosa.times_like(np.arange(len(pitch) + 1), sr=rate)
     onset, stop = (times[list(side)] for side in zip(*runs, strict=True))
     return as_notes(onset, stop - onset, pitch[[first for first, _ in runs]], np.full(len(runs), 80))

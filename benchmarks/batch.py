@@ -1,12 +1,13 @@
 """A batch by each engine, beside the same work without Ray and beside a plain script, in one run.
 
-    python benchmarks/batch.py MIDI_DIR [--faces FOLDER --voices FOLDER] [--rows 200] [--mixed 40] [--json FILE]
+    python benchmarks/batch.py MIDI_DIR [--faces FOLDER --voices FOLDER] [--rows 200] [--mixed 40]
 
-First rows with a seed cut from a MIDI file and an emotion, then, with --faces and --voices, rows with a picture and the
-opening of a recording. Each engine is the real command, `emoray batch run`. "Started" counts from the start of its
-first grain to its last commit, "all" includes the start of Python, Ray, Serve and the models. `bare.py` says how the
-bound (100 %) and the plain script are measured; the script does the first --sample rows. Fails unless the bound and
-both engines give the same bytes. The full size is --rows 2000 --mixed 500.
+First rows with a seed cut from a MIDI file and an emotion, then, with --faces and --voices, rows with a
+picture and the opening of a recording. Each engine is the real command, `emoray batch run`. "Started"
+counts from the start of its first grain to its last commit, "all" includes the start of Python, Ray, Serve
+and the models. `bare.py` says how the bound (100 %) and the plain script are measured; the script does the
+first --sample rows. Fails unless the bound and both engines give the same bytes. The full size is --rows
+2000 --mixed 500.
 """
 
 import subprocess
@@ -59,33 +60,30 @@ def measure(manifest, folder, arguments):
     items = items_of(manifest)
     seconds, stages, digests = bound(items, arguments.grain, arguments.checkpoint)
     figures = {"rows": len(items), "ok": len(digests), "bound_seconds": seconds}
-    print(f"  bound, {CORES} processes without Ray  {len(items) / seconds:8.2f} rows/s  100 %")
+    print(f"  {f'bound, {CORES} processes':30} {len(items) / seconds:8.2f} rows/s  100%")
     for name in ENGINES:
         out = folder / name
         whole, started = engine(name, manifest, out, arguments)
         same = {row["id"]: row["sha256"] for row in results(out) if row["sha256"]} == digests
         assert same, f"{name}: not the bytes of the bound"
         figures[name] = {
-            "all_seconds": whole, "seconds": started, "of_bound": seconds / started, "all_of_bound": seconds / whole,
+            "all_seconds": whole, "seconds": started,
+            "of_bound": seconds / started, "all_of_bound": seconds / whole,
         }  # fmt: skip
         print(
             f"  {name + ', started':30} {len(items) / started:8.2f} rows/s {seconds / started:5.0%}"
             f"   all: {len(items) / whole:.2f} rows/s, {seconds / whole:.0%}, same bytes"
         )
     stages["committing"] = committing(folder / ENGINES[0], folder / "again")
-    stages = {
-        name: stages.get(name, 0.0) for name in ("faces", "seeds", "composing", WRITING, "committing")
-    }
+    stages = {name: stages.get(name, 0.0) for name in ("faces", "seeds", "composing", WRITING, "committing")}
     figures["stages"] = stages
     total = sum(stages.values())
     print("  share of time: " + ", ".join(f"{name} {spent / total:.0%}" for name, spent in stages.items()))
     sample = items[: arguments.sample]
     alone = script(sample, arguments.checkpoint) / len(sample) * len(items)
     figures |= {"script_seconds": alone, "script_sample": len(sample)}
-    times = alone / seconds
-    print(
-        f"  plain script ({len(sample)} of {len(items)} rows)  {len(items) / alone:8.2f} rows/s; the bound is {times:.1f} times as fast"
-    )
+    of_all = f"{len(sample)} of {len(items)} rows"
+    print(f"  {f'plain script, {of_all}':30} {len(items) / alone:8.2f} rows/s {seconds / alone:5.1%}")
     return figures
 
 

@@ -2,10 +2,10 @@
 
     python benchmarks/ingest.py MIDI_DIR [--files 40] [--whole] [--json FILE]
 
-Prints the ratio of CPU times on one core, and what it means for the whole folder. With --whole also ingests all
-of it as `emoray ingest` does, in a fresh process, and prints its wall time, with and without Ray's start, beside
-pretty_midi's on as many processes as there are cores. That one is an estimate: the time of the sample,
-times whole folder by sample.
+Prints the ratio of CPU times on one core, and what it means for the whole folder. With --whole also
+ingests all of it as `emoray ingest` does, in a fresh process, and prints its wall time, with and without
+Ray's start, beside pretty_midi's on as many processes as there are cores. That one is an estimate: the
+time of the sample, times whole folder by sample.
 """
 
 import io

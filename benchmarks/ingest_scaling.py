@@ -2,10 +2,10 @@
 
     python benchmarks/ingest_scaling.py MIDI_DIR [--files 300 1000 3000] [--notes 400] [--json FILE]
 
-Makes that many files from those of MIDI_DIR, each another stretch of about so many notes, transposed, and ingests each
-size in a fresh process as `emoray ingest` does. Prints files a second (once Ray runs), the most that one
-process held (USS), the most that lay in the object store, and the time per file beside that of the smallest
-size: 1 is linear. The full size is --files 10000 30000 100000.
+Makes that many files from those of MIDI_DIR, each another stretch of about so many notes, transposed, and
+ingests each size in a fresh process as `emoray ingest` does. Prints files a second (once Ray runs), the
+most that one process held (USS), the most that lay in the object store, and the time per file beside that
+of the smallest size: 1 is linear. The full size is --files 10000 30000 100000.
 """
 
 import dataclasses
@@ -58,10 +58,9 @@ def main():
             run = fresh_ingest(Path(folder))
             assert (run.files, run.errors) == (size, 0)
             runs.append(run)
-            print(
-                f"{run.files:8,} {run.seconds:8.1f} {run.files / run.seconds:8,.0f} {run.store / MEGABYTE:10,.1f} MB"
-                f"  {run.memory / MEGABYTE:,.0f} MB ({run.process})"
-            )
+            told = f"{run.files:8,} {run.seconds:8.1f} {run.files / run.seconds:8,.0f}"
+            store, memory = run.store / MEGABYTE, run.memory / MEGABYTE
+            print(f"{told} {store:10,.1f} MB  {memory:,.0f} MB ({run.process})")
     small, large = runs[0], runs[-1]
     ratio = (large.seconds / large.files) / (small.seconds / small.files)
     print(f"seconds a file, {large.files:,} beside {small.files:,} files: {ratio:.2f}")

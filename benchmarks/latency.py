@@ -2,17 +2,17 @@
 
     python benchmarks/latency.py [--requests 40] [--clients 1 4 16] [--notes 24] [--json FILE]
 
-The clients are threads of this process, the server has its own. Each sends its next request when it has its answer.
-The baseline is the same item answered in this process without a server, one at a time on one thread, before the server
-starts: the ratio is what the door, Serve and the company of other requests cost the median caller. The full size is
---requests 400.
+The clients are threads of this process, the server has its own. Each sends its next request when it has
+its answer. The baseline is the same item answered in this process without a server, one at a time on one
+thread, before the server starts: the ratio is what the door, Serve and the company of other requests cost
+the median caller. The full size is --requests 400.
 """
 
-import itertools
 import statistics
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -56,14 +56,13 @@ def ask(client, seed, notes, random_seed):
 
 def measure(url, clients, seed, arguments):
     """Figures for so many clients at once."""
-    numbers, started = itertools.count(), time.monotonic()
-    with httpx.Client(base_url=url, timeout=300, limits=httpx.Limits(max_connections=clients)) as client:
-        with ThreadPoolExecutor(clients) as crowd:
-            told = list(
-                crowd.map(
-                    lambda _: ask(client, seed, arguments.notes, next(numbers)), range(arguments.requests)
-                )
-            )
+    started, limits = time.monotonic(), httpx.Limits(max_connections=clients)
+    with (
+        httpx.Client(base_url=url, timeout=300, limits=limits) as client,
+        ThreadPoolExecutor(clients) as crowd,
+    ):
+        post = partial(ask, client, seed, arguments.notes)
+        told = list(crowd.map(post, range(arguments.requests)))
     good = [seconds for status, seconds in told if status == 200]
     p50, p95, p99 = np.percentile(good, [50, 95, 99]).tolist()
     rate = len(good) / (time.monotonic() - started)

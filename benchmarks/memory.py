@@ -3,7 +3,8 @@
 Conventions
 -----------
 Bytes are USS, what only this process holds and what its end would give back: RSS counts the object store
-and every shared library again in each process. The object store is measured apart, by what Ray says is left of it.
+and every shared library again in each process. The object store is measured apart, by what Ray says is
+left of it.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import ray  # brings psutil along, and makes it importable
+
 import psutil  # isort: skip
 
 MEGABYTE = 1_000_000
@@ -32,7 +34,8 @@ def held(pid: int) -> dict[str, int]:
 
 def _name(process: psutil.Process) -> str:
     """What the process calls itself: Ray's workers write their task into their command line."""
-    return (process.cmdline() or [process.name()])[0].rpartition("/")[2]
+    title = (process.cmdline() or [process.name()])[0].rpartition("/")[2]
+    return title.partition(".")[0]  # the method that it is in changes all the time
 
 
 def object_store() -> float:

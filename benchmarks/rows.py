@@ -32,7 +32,7 @@ def music_rows(folder: Path, midi_dir: Path, count: int, *, seed_notes: int, not
 
 
 def mixed_rows(folder: Path, faces: Path, voices: Path, count: int, *, seconds: float, notes: int) -> Path:
-    """A manifest of rows with a picture and the opening of a recording; an emotion stands by for both kinds of silence."""
+    """A manifest of rows with a picture, the opening of a recording and an emotion as a fallback."""
     pictures, recordings = spread(faces, PICTURES, count), spread(voices, VOICES, count)
     for made in ("pictures", "voices"):
         (folder / made).mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Server: a real `emoray serve` on loopback, in a process of its own, and what of it is left once it was stopped."""
+"""Server: a real `emoray serve` on loopback, in a process of its own, and what is left when it ends."""
 
 import contextlib
 import os
@@ -51,7 +51,7 @@ class Server:
 
 @contextlib.contextmanager
 def serving(log: Path, *, token: str | None = None, checkpoint: Path | None = None) -> Iterator[Server]:
-    """`emoray serve` on a free port, once it is healthy, until the context ends; what it says is in ``log``."""
+    """`emoray serve` on a free port, once it is healthy; what it says is in ``log``."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
