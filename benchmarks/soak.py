@@ -13,7 +13,6 @@ Exits with 1 if anything was wrong. The full size is --requests 20000 --minutes 
 import itertools
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -26,9 +25,8 @@ from memory import MEGABYTE, held, sampled
 from requests_mix import TOKEN, ask, drawn, kinds
 from server import serving
 
-LONG = 120
-"""Notes of requests that are under way when the server is told to stop."""
-UNDER_WAY = 4
+LONG, UNDER_WAY = 120, 4
+"""Notes of the requests that are under way when the server is told to stop, and how many of each kind."""
 ENOUGH = 2000
 """Requests before a slope of memory says anything."""
 
@@ -83,11 +81,12 @@ def report(title, outcomes):
     ]
 
 
-def interrupted(server, good):
-    """Outcomes of requests that were under way at Ctrl-C."""
-    with ThreadPoolExecutor(UNDER_WAY) as crowd:
-        under_way = [crowd.submit(ask, server.url, good, number) for number in range(UNDER_WAY)]
-        threading.Event().wait(2.0)
+def interrupted(server, every_kind):
+    """Outcomes of good requests of every kind that were under way at Ctrl-C."""
+    asked = [kind for kind in every_kind if kind.status == 200] * UNDER_WAY
+    with ThreadPoolExecutor(len(asked)) as crowd:
+        under_way = [crowd.submit(ask, server.url, kind, number) for number, kind in enumerate(asked)]
+        time.sleep(2.0)
         server.interrupt()
         return [request.result() for request in under_way]
 
@@ -122,7 +121,7 @@ def main():
                 told = list(crowd.map(lambda n: ask(server.url, good, n), range(arguments.crowd)))
             told.append(replace(ask(server.url, good, 0), kind="good, afterwards"))
             more, overload = report(f"{arguments.crowd} clients at once", told)
-            last_requests = interrupted(server, kinds(Path(scratch), LONG)[0])
+            last_requests = interrupted(server, kinds(Path(scratch), LONG))
         even_more, stop = report("under way at Ctrl-C", last_requests)
         left = f"{len(server.left)} processes left" if server.left else "nothing left"
         print(f"  stopped in {server.stopped_in:.1f} s, exit {server.process.returncode}, {left}")

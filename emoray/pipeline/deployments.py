@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ray import serve
+from ray.serve.exceptions import ReplicaUnavailableError
 
 from emoray.answer import Compose, ReadFaces, ReadSeed, seed_or_error
 from emoray.config import Request
@@ -82,18 +83,40 @@ class Answers:
     def __init__(self, faces: Any, seeds: Any, composer: Any) -> None:
         self._faces, self._seeds, self._composer = faces, seeds, composer
         self._guidance: str | None = None
+        self._under_way = 0
+        self._closing = False
 
     async def answer(self, item: Item) -> Result:
-        """The result of an item; a mistake of its user is a failed result, a bug is raised."""
-        if self._guidance is None:
-            self._guidance = await self.ready()
-        return await answer_item(
-            item,
-            read_face=self._faces.read.remote,
-            read_seed=self._seeds.read.remote,
-            compose=self._composer.compose.remote,
-            guidance=self._guidance,
-        )
+        """The result of an item; a mistake of its user is a failed result, a bug is raised.
+
+        Raises:
+            ReplicaUnavailableError: this replica is closing.
+        """
+        if self._closing:
+            raise ReplicaUnavailableError(type(self).__name__)
+        self._under_way += 1
+        try:
+            if self._guidance is None:
+                self._guidance = await self.ready()
+            return await answer_item(
+                item,
+                read_face=self._faces.read.remote,
+                read_seed=self._seeds.read.remote,
+                compose=self._composer.compose.remote,
+                guidance=self._guidance,
+            )
+        finally:
+            self._under_way -= 1
+
+    async def close(self) -> None:
+        """Take no more items; returns when those under way have their results.
+
+        Serve alone would take the stages down at the same time as this one, and with them what an item
+        still needs.
+        """
+        self._closing = True
+        while self._under_way:
+            await asyncio.sleep(0.1)
 
     async def ready(self) -> str:
         """The default guidance mode, asked from a composer: it answers only when one is alive."""
