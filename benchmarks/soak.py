@@ -52,8 +52,6 @@ def slope(samples):
     """(MB per 1,000 requests, standard error) by least squares, over the second half of the requests."""
     done, size = np.array([(done, sum(sizes.values()) / MEGABYTE) for done, sizes in samples]).T
     later = done > done[-1] / 2
-    if later.sum() < 5:
-        return float("nan"), float("nan")
     (gain, _), covariance = np.polyfit(done[later] / 1000, size[later], 1, cov=True)
     return float(gain), float(covariance[0, 0] ** 0.5)
 
@@ -109,13 +107,12 @@ def main():
         with serving(Path(scratch) / "log", token=TOKEN, checkpoint=arguments.checkpoint) as server:
             outcomes, samples = mixed(server, every_kind, arguments)
             wrong, mix = report("mixed", outcomes)
-            gain, error = slope(samples)
-            enough = len(outcomes) >= ENOUGH
-            grows = enough and gain - 2 * error > arguments.slope
-            verdict = "grows" if grows else "steady" if enough else "too few requests to judge"
             first, last = (sum(sizes.values()) / MEGABYTE for _, sizes in (samples[0], samples[-1]))
-            print(f"  memory {first:,.0f} MB, then {last:,.0f} MB; ", end="")
-            print(f"{gain:+.1f} (error {error:.1f}) MB per 1,000 requests: {verdict}")
+            gain, error = slope(samples) if len(outcomes) >= ENOUGH else (None, None)
+            grows = gain is not None and gain - 2 * error > arguments.slope
+            verdict = "too few requests to judge" if gain is None else "grows" if grows else "steady"
+            growth = "" if gain is None else f"{gain:+.1f} (error {error:.1f}) MB per 1,000 requests: "
+            print(f"  memory {first:,.0f} MB, then {last:,.0f} MB; {growth}{verdict}")
             with ThreadPoolExecutor(arguments.crowd) as crowd:
                 good = every_kind[0]
                 told = list(crowd.map(lambda n: ask(server.url, good, n), range(arguments.crowd)))
