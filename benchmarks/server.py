@@ -60,8 +60,11 @@ def serving(log: Path, *, token: str | None = None, checkpoint: Path | None = No
     command += ["--checkpoint", checkpoint] if checkpoint else []
     environment = os.environ | ({"EMORAY_TOKEN": token} if token else {})
     with log.open("wb") as said:
-        process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
+        process = subprocess.Popen(  # a Ctrl-C or a kill of this process's group is not the server's
+            command, env=environment, stdout=said, stderr=said, start_new_session=True
+        )
     server = Server(process, f"http://127.0.0.1:{port}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends this process ends the server too
     try:
         _wait_until_healthy(server, log)
         yield server
