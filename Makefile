@@ -16,6 +16,10 @@ WORKERS ?= 1
 TRAIN_OPTIONS ?=
 CHECKPOINT ?= pretrained
 EVALUATION ?= evaluation
+# `make bench MIDI=folder`: what else it measures if it is given, and where the figures go.
+FACES ?=
+VOICES ?=
+BENCH ?= bench
 # What `make pretrain` learns from, MAESTRO v3.0.0 unpacked, and for how many minutes, by one worker a core.
 MAESTRO ?= maestro-v3.0.0
 MINUTES ?= 105
@@ -87,6 +91,16 @@ evaluate: $(READY) ## CHECKPOINT (by default the one that ships) on the test spl
 
 gallery: $(READY) ## docs/gallery anew, with the checkpoint that ships
 	$(BIN)/emoray gallery --out docs/gallery
+
+bench: $(READY) ## MIDI [FACES=folder VOICES=folder CORPUS]: all benchmarks at their small sizes, figures in BENCH
+	$(BIN)/python benchmarks/ingest.py $(MIDI) --whole --json $(BENCH)/ingest.json
+	$(BIN)/python benchmarks/ingest_scaling.py $(MIDI) --json $(BENCH)/ingest_scaling.json
+	$(BIN)/python benchmarks/batch.py $(MIDI) $(if $(and $(FACES),$(VOICES)),--faces $(FACES) --voices $(VOICES)) --json $(BENCH)/batch.json
+	$(if $(FACES),$(BIN)/python benchmarks/faces.py $(FACES))
+	$(if $(VOICES),$(BIN)/python benchmarks/voices.py $(VOICES))
+	$(if $(wildcard $(CORPUS)/_SUCCESS.json),$(BIN)/python benchmarks/guidance.py $(CORPUS))
+	$(BIN)/python benchmarks/latency.py --json $(BENCH)/latency.json
+	$(BIN)/python benchmarks/soak.py --json $(BENCH)/soak.json
 
 lock: ## Write requirements.lock anew from .venv
 	$(BIN)/python -m pip freeze --all --exclude-editable | sed -E 's/\+cpu$$//' | grep -viE '^(fer|basic-pitch|tinysoundfont|emoray|pip|wheel)[= ]' > requirements.lock

@@ -1,23 +1,47 @@
 """Reading MIDI: symusic as emoray uses it beside a pretty_midi loop, on a sample, in one run.
 
-    python benchmarks/ingest.py MIDI_DIR [--files 40] [--whole]
+    python benchmarks/ingest.py MIDI_DIR [--files 40] [--whole] [--json FILE]
 
-Prints the ratio of CPU times on one core, and what it means for the whole folder. With --whole also runs
-`emoray ingest` on all of it, Ray's start included, and prints its wall time beside the estimate for the loop.
+Prints the ratio of CPU times on one core, and what it means for the whole folder. With --whole also
+ingests all of it as `emoray ingest` does, in a fresh process, and prints its wall time, with and without
+Ray's start, beside pretty_midi's on as many processes as there are cores. That one is an estimate: the
+time of the sample, times whole folder by sample.
 """
 
-import argparse
 import io
-import subprocess
-import sys
+import multiprocessing
 import tempfile
 import time
 import warnings
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pretty_midi
+from figures import CORES, keep, options
+from memory import held, object_store, sampled
 
 from emoray.readers.midi import read_midi
+
+FRESH = multiprocessing.get_context("spawn")
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """One ingest in a process of its own."""
+
+    start: float
+    """Seconds until Ray was there."""
+    seconds: float
+    """From then until the corpus was."""
+    files: int
+    errors: int
+    store: float
+    """Most bytes in the object store."""
+    memory: int
+    """Most bytes (USS) that one process held."""
+    process: str
+    """Which."""
 
 
 def seconds(read, files):
@@ -30,29 +54,58 @@ def seconds(read, files):
 
 def by_pretty_midi(data):
     """All notes of a file, as a script would read them."""
+    warnings.simplefilter("ignore")
     file = pretty_midi.PrettyMIDI(io.BytesIO(data))
-    return [note for instrument in file.instruments for note in instrument.notes]
+    return len([note for instrument in file.instruments for note in instrument.notes])
 
 
-def whole_ingest(folder):
-    """Wall seconds of the command on the whole folder."""
-    emoray = Path(sys.executable).with_name("emoray")
-    with tempfile.TemporaryDirectory() as out:
+def on_all_cores(read, files):
+    """Wall seconds to read all files in as many processes as there are cores, once these have started."""
+    with FRESH.Pool(CORES) as pool:
+        pool.map(read, files[:1] * CORES, chunksize=1)
         started = time.monotonic()
-        subprocess.run([emoray, "ingest", folder, "--out", Path(out) / "corpus", "--local"], check=True)
+        pool.map(read, files, chunksize=1)
         return time.monotonic() - started
+
+
+def fresh_ingest(folder):
+    """Ingest a folder in a fresh process; its corpus is thrown away."""
+    with tempfile.TemporaryDirectory() as out:
+        receiver, sender = FRESH.Pipe(duplex=False)
+        process = FRESH.Process(target=_ingest, args=(folder, Path(out) / "corpus", sender))
+        process.start()
+        sender.close()
+        with sampled(partial(held, process.pid)) as samples:
+            told = receiver.recv()
+        process.join()
+    memory, name = max((size, name) for sample in samples for name, size in sample.items())
+    return Ingested(*told, memory, name.rpartition(" ")[0])
+
+
+def _ingest(folder, out, sender):
+    """What `emoray ingest --local` does, with a clock."""
+    from emoray.cli.shared import start_ray
+
+    began = time.monotonic()
+    start_ray(local=True)
+    from emoray.pipeline.ingest import ingest
+
+    started = time.monotonic()
+    with sampled(object_store, every=0.1) as store:
+        corpus = ingest(folder, out)
+    ended = time.monotonic()
+    sender.send((started - began, ended - started, corpus.rows, corpus.errors, max(store)))
 
 
 def main():
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
     parser.add_argument("midi_dir", type=Path)
     parser.add_argument("--files", type=int, default=40)
     parser.add_argument("--whole", action="store_true")
     arguments = parser.parse_args()
     paths = sorted(path for path in arguments.midi_dir.rglob("*") if path.suffix in (".mid", ".midi"))
     sample = [path.read_bytes() for path in paths[:: max(1, len(paths) // arguments.files)]]
-    warnings.simplefilter("ignore")
     read_midi(sample[0])
     by_pretty_midi(sample[0])
     ours, theirs = seconds(read_midi, sample), seconds(by_pretty_midi, sample)
@@ -61,10 +114,17 @@ def main():
     print(f"  pretty_midi loop  {theirs:8.2f}   (all files: about {theirs * whole:,.0f})")
     print(f"  emoray            {ours:8.2f}   (all files: about {ours * whole:,.1f})")
     print(f"  ratio             {theirs / ours:8.0f}")
+    figures = {"files": len(paths), "sample": len(sample), "cpu_ratio": theirs / ours}
     if arguments.whole:
-        wall = whole_ingest(arguments.midi_dir)
-        print(f"`emoray ingest` of all {len(paths)} files, wall seconds: {wall:.1f}")
-        print(f"  ratio to the loop's estimate: {theirs * whole / wall:.0f}")
+        loop = on_all_cores(by_pretty_midi, sample) * whole
+        done = fresh_ingest(arguments.midi_dir)
+        with_start = done.start + done.seconds
+        print(f"all {done.files} files on {CORES} cores, wall seconds")
+        print(f"  pretty_midi in {CORES} processes, estimated  {loop:8.1f}")
+        print(f"  emoray ingest                        {done.seconds:8.1f}   ratio {loop / done.seconds:.0f}")
+        print(f"  Ray's start and emoray ingest        {with_start:8.1f}   ratio {loop / with_start:.0f}")
+        figures |= {"loop_seconds": loop, "start_seconds": done.start, "ingest_seconds": done.seconds}
+    keep(figures, arguments.json)
 
 
 if __name__ == "__main__":

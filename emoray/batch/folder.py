@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import fcntl
 import json
+import math
 import os
 import platform
 import socket
@@ -31,6 +32,8 @@ from emoray.readers.expression import THRESHOLD
 
 RUN, LOCK = "run.json", "run.lock"
 ENGINES = ("serve", "data")
+MOST_ROWS = 64
+"""In a grain: as many as the network composes at once."""
 _PACKAGES = ("emoray", "ray", "torch", "numpy", "pyarrow", "symusic", "librosa", "pretty_midi")
 
 
@@ -58,14 +61,15 @@ class BatchSettings:
     """Ray Data actors; None is what suits the engine."""
     worker_cpus: float | None = None
     """CPUs that Ray sets aside for each worker; None is what suits the engine."""
-    window: int = 64
-    """Items under way in Serve at once, over all workers."""
+    window: int | None = None
+    """Items under way in Serve at once, over all workers; None is what keeps its composers busy."""
     timeout: float = 300.0
     """Seconds for one attempt at one item; with ``data`` there is only one attempt, without a limit."""
     attempts: int = 5
     """How often an item is tried when Serve loses its replica or is overloaded."""
-    grain: int = 64
-    """Rows that are committed together: what a crash can cost."""
+    grain: int | None = None
+    """Rows that are committed together, what a crash can cost; None is at most ``MOST_ROWS``, so that the
+    workers end together."""
 
     def __post_init__(self) -> None:
         if self.guidance is not None and self.guidance not in GUIDANCE_MODES:
@@ -83,6 +87,16 @@ class BatchSettings:
     def anywhere(self) -> BatchSettings:
         """The same settings for a process in another folder: Ray's workers, or a later drive."""
         return dataclasses.replace(self, checkpoint=self.checkpoint and self.checkpoint.absolute())
+
+
+def even_grain(rows: int, workers: int) -> int:
+    """Rows of a grain, at most ``MOST_ROWS``, such that every worker gets as many grains.
+
+    >>> even_grain(200, 2), even_grain(9, 2), even_grain(2000, 2)
+    (50, 5, 63)
+    """
+    rounds = math.ceil(rows / (MOST_ROWS * workers))
+    return math.ceil(rows / max(1, rounds * workers)) or 1
 
 
 @dataclass(frozen=True, kw_only=True)

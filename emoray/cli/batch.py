@@ -36,7 +36,9 @@ def batch_run(
     root: Annotated[Path | None, typer.Option(help="Where paths start [default: manifest's folder].")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the batch in the folder.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Ray Data actors.")] = None,
-    grain: Annotated[int, typer.Option(min=1, help="Rows committed together.")] = 64,
+    grain: Annotated[
+        int | None, typer.Option(min=1, help="Rows committed together [default: at most 64].")
+    ] = None,
     without_seed: Annotated[
         bool, typer.Option("--without-seed", help="Leave the seeds out of the music.")
     ] = False,

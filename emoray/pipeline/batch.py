@@ -23,7 +23,7 @@ import ray.data
 
 from emoray.batch import ledger
 from emoray.batch.audit import Status, status_of
-from emoray.batch.folder import RUN, BatchSettings, Run, driving, refuse_foreign, versions
+from emoray.batch.folder import RUN, BatchSettings, Run, driving, even_grain, refuse_foreign, versions
 from emoray.batch.grain import Engine, Work
 from emoray.batch.ledger import Layout
 from emoray.batch.publish import sweep
@@ -80,7 +80,7 @@ def run_batch(
     data = _read(manifest)
     root = (root or manifest.parent).resolve()
     entries = read_manifest(data, name=manifest.name, root=root)
-    engine = engine or plan_engine(settings)
+    engine = engine or plan_engine(settings, len(entries))
     engine.check_cluster()
     manifest_is = {"manifest": hashlib.sha256(data).hexdigest(), "root": str(root)}
     run = Run(
@@ -88,7 +88,7 @@ def run_batch(
         settings=asdict(settings),
         manifest=str(manifest.absolute()),
         rows=len(entries),
-        grain=settings.grain,
+        grain=settings.grain or even_grain(len(entries), engine.workers),
         versions=versions(),
     )
     refuse_foreign(out)
@@ -119,7 +119,7 @@ def retry_failed(
     started, out = time.monotonic(), out.absolute()
     run = Run.load(out)
     settings = settings.anywhere() if settings else run.stored_settings()
-    engine = engine or plan_engine(settings)
+    engine = engine or plan_engine(settings, run.rows)
     engine.check_cluster()
     root = Path(run.identity["root"])
     run.refuse_other(engine.identity(settings), out)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ray import serve
-from ray.serve.exceptions import BackPressureError
+from ray.serve.exceptions import BackPressureError, ReplicaUnavailableError
 
 from emoray.answer import Compose, ReadFaces, ReadSeed, seed_or_error
 from emoray.config import Request
@@ -121,9 +121,18 @@ class Answers:
     def __init__(self, faces: Any, seeds: Any, composer: Any) -> None:
         self._faces, self._seeds, self._composer = faces, seeds, composer
         self._guidance: str | None = None
+        self._under_way = 0
+        self._closing = False
 
     async def answer(self, item: Item) -> Result:
-        """The result of an item; a mistake of its user is a failed result, a bug is raised."""
+        """The result of an item; a mistake of its user is a failed result, a bug is raised.
+
+        Raises:
+            ReplicaUnavailableError: this replica is closing.
+        """
+        if self._closing:
+            raise ReplicaUnavailableError(type(self).__name__)
+        self._under_way += 1
         try:
             with timed("emoray_serve_answer_seconds"):
                 result = await self._answer(item)
@@ -133,6 +142,8 @@ class Answers:
         except Exception as err:
             tell_unanswered(item, err)
             raise
+        finally:
+            self._under_way -= 1
         record("emoray_serve_requests_total", outcome=result.status)
         if result.error is not None:
             log.warning("failed: %s", result.error, extra={"item": item.id})
@@ -148,6 +159,16 @@ class Answers:
             compose=self._composer.compose.remote,
             guidance=self._guidance,
         )
+
+    async def close(self) -> None:
+        """Take no more items; returns when those under way have their results.
+
+        Serve alone would take the stages down at the same time as this one, and with them what an item
+        still needs.
+        """
+        self._closing = True
+        while self._under_way:
+            await asyncio.sleep(0.1)
 
     async def ready(self) -> str:
         """The default guidance mode, asked from a composer: it answers only when one is alive."""

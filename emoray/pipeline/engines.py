@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -32,8 +33,11 @@ from emoray.web.settings import ServeSettings
 
 log = logging.getLogger(__name__)
 
-SERVE_WORKERS, SERVE_WORKER_CPUS = 2, 0.1
-"""They wait for Serve, read files and write them: one commits while the other waits."""
+SERVE_WORKER_CPUS = 0.1
+"""Of a worker that waits for Serve, reads files and writes them; two for each composer, because one commits
+while the other keeps it busy."""
+CPUS_OF_A_READER = 4
+"""Faces are read, and MIDI is written, some ten times as fast as music is composed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +88,12 @@ class EnginePlan:
             raise ClusterError("cluster", f"has {there:g} CPUs, this batch wants {need:g}; {remedy}")
 
 
-def plan_engine(settings: BatchSettings) -> EnginePlan:
+def plan_engine(settings: BatchSettings, rows: int | None = None) -> EnginePlan:
     """The engine that the settings name.
+
+    Args:
+        settings: how to answer.
+        rows: how many there are to answer; None is many.
 
     Raises:
         CheckpointError, FaceError, WeightsError: the checkpoint or the face model cannot be used.
@@ -102,17 +110,41 @@ def plan_engine(settings: BatchSettings) -> EnginePlan:
     )
     loaders = replace(LOADERS, faces=partial(_load_faces, settings.policy, settings.threshold))
     stages = ServeSettings(checkpoint=settings.checkpoint, guidance=settings.guidance, faces=settings.faces)
+    there = max(1, int(ray.cluster_resources().get("CPU", 1)))
     if settings.engine == "data":
-        workers = settings.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         cpus = settings.worker_cpus or 1.0
         stages = replace(stages, threads=max(1, int(cpus)))
         build = partial(data_engine, stages, loaders)
-        return plan(workers=workers, worker_cpus=cpus, start=lambda _: contextlib.nullcontext(build))
+        return plan(
+            workers=settings.workers or there,
+            worker_cpus=cpus,
+            start=lambda _: contextlib.nullcontext(build),
+        )
+    stages = staffed(stages, there, rows)
+    workers = settings.workers or 2 * stages.composer_replicas
+    window = max(1, (settings.window or stages.in_flight) // workers)
     return plan(
-        workers=settings.workers or SERVE_WORKERS,
+        workers=workers,
         worker_cpus=settings.worker_cpus or SERVE_WORKER_CPUS,
         service_cpus=cpus_needed(stages),
-        start=partial(_serving, settings, stages, loaders),
+        start=partial(_serving, replace(settings, window=window), stages, loaders),
+    )
+
+
+def staffed(stages: ServeSettings, cpus: int, rows: int | None) -> ServeSettings:
+    """The stages with as many replicas as keep the CPUs busy: a composer is one thread.
+
+    >>> staffed(ServeSettings(), 8, 2000).composer_replicas, staffed(ServeSettings(), 8, 40).composer_replicas
+    (8, 2)
+    """
+    composers = cpus if rows is None else min(cpus, max(1, math.ceil(rows / stages.max_batch_size)))
+    others = math.ceil(composers / CPUS_OF_A_READER)
+    return replace(
+        stages,
+        composer_replicas=composers,
+        seed_replicas=composers,  # pYIN takes as long as composing
+        face_replicas=others,
+        answer_replicas=others,
     )
 
 
@@ -143,11 +175,12 @@ def _serving(
 
 
 def serve_engine(app: str, settings: BatchSettings) -> Engine:
-    """Calls to an application that is deployed; each worker has its share of the window."""
+    """Calls to an application that is deployed; ``window`` is this worker's share."""
+    assert settings.window is not None
     return partial(
         answer_all,
         handle_of(app),
-        window=max(1, settings.window // (settings.workers or SERVE_WORKERS)),
+        window=settings.window,
         timeout_s=settings.timeout,
         attempts=settings.attempts,
         jitter=random.Random(),

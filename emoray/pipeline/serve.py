@@ -8,6 +8,7 @@ first on the cluster, Serve runs without a proxy. What fails here stops the run 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -20,6 +21,7 @@ from ray import serve
 from ray.serve.config import HTTPOptions
 
 from emoray.errors import ClusterError
+from emoray.pipeline.client import PASSING
 from emoray.pipeline.deployments import application
 from emoray.pipeline.stages import LOADERS, Loaders
 from emoray.web.guards import check_host, check_port
@@ -115,6 +117,12 @@ def handle_of(app: str) -> Handle:
         raise ClusterError(app, "is not deployed on this cluster; deploy it first") from err
 
 
+def close(handle: Handle, timeout: float) -> None:
+    """Have an application take no more items, and wait so many seconds for those under way."""
+    with contextlib.suppress(*PASSING):  # a replica that is gone has nothing under way
+        handle.broadcast("close").results(timeout_s=timeout)
+
+
 def delete(app: str) -> None:
     """Take one application down; with the last one Serve itself, so that the next may open another door.
 
@@ -146,13 +154,13 @@ def serve_http(
         ConfigError: the host lets other machines in and there is no token, or the port is in use.
         ClusterError: see ``deploy``.
     """
-    deploy(settings, http=http, loaders=loaders)
+    handle = deploy(settings, http=http, loaders=loaders)
     try:
         host = f"[{http.host}]" if ":" in http.host else http.host
         ready(f"http://{host}:{http.port}")
         threading.Event().wait()
     except KeyboardInterrupt:
-        pass
+        close(handle, http.timeout)
     finally:
         delete(settings.app)
 

@@ -1,11 +1,21 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
-from emoray.batch.folder import BatchSettings, Run, driving, fence_of, is_driven, refuse_foreign
+from emoray.batch.folder import (
+    MOST_ROWS,
+    BatchSettings,
+    Run,
+    driving,
+    even_grain,
+    fence_of,
+    is_driven,
+    refuse_foreign,
+)
 from emoray.errors import BatchError, ConfigError
 
 IDENTITY = {"manifest": "a" * 64, "checkpoint": "b" * 64, "root": "/music", "strength": 1.0}
@@ -105,3 +115,13 @@ def test_a_bad_setting_is_refused_by_name(settings, reason):
 def test_what_is_stored_can_be_read_by_a_person(tmp_path):
     run().save(tmp_path)
     assert json.loads((tmp_path / "run.json").read_text())["identity"] == IDENTITY
+
+
+@pytest.mark.parametrize("rows", [1, 9, 64, 65, 129, 200, 2000, 100_001])
+@pytest.mark.parametrize("workers", [1, 2, 3, 8])
+def test_grains_are_small_and_leave_no_worker_waiting_for_a_large_one(rows, workers):
+    grain = even_grain(rows, workers)
+    assert 1 <= grain <= MOST_ROWS
+    rounds = math.ceil(math.ceil(rows / grain) / workers)
+    assert rounds == math.ceil(rows / (MOST_ROWS * workers)), "no more grains than it takes"
+    assert rounds * grain < rows / workers + rounds, "the busiest worker has its share, give or take a row"

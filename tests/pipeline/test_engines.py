@@ -6,7 +6,8 @@ from emoray.emotion import Evidence
 from emoray.errors import MidiError
 from emoray.items import Item, Result
 from emoray.notes import as_notes
-from emoray.pipeline.engines import answer_each, data_engine
+from emoray.pipeline.engines import SERVE_WORKER_CPUS, answer_each, data_engine, staffed
+from emoray.pipeline.serve import cpus_needed
 from emoray.pipeline.stages import Loaders
 from emoray.web.settings import ServeSettings
 
@@ -56,3 +57,15 @@ def test_the_data_engine_reads_and_composes_with_what_it_loaded():
     assert (good.status, good.notes, attempts) == ("ok", 1, 1)
     assert noise.error == "seed: is not MIDI"
     assert (faceless.status, faceless.image_status) == ("failed", "no_face")
+
+
+def test_a_large_batch_has_a_composer_for_each_cpu_and_room_for_the_workers():
+    for cpus in (1, 2, 3, 8, 64):
+        stages = staffed(ServeSettings(), cpus, rows=100_000)
+        assert stages.composer_replicas == stages.seed_replicas == cpus
+        assert cpus_needed(stages) + 2 * cpus * SERVE_WORKER_CPUS <= cpus
+
+
+def test_a_small_batch_does_not_start_what_would_stand_idle():
+    assert staffed(ServeSettings(max_batch_size=32), 64, rows=9) == ServeSettings(max_batch_size=32)
+    assert staffed(ServeSettings(max_batch_size=32), 64, rows=33).composer_replicas == 2

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 from ray import serve
+from ray.serve.exceptions import ReplicaUnavailableError
 
 from emoray.config import Request
 from emoray.emotion import Evidence
@@ -24,7 +25,7 @@ from emoray.errors import CheckpointError, ClusterError, ConfigError, MidiError
 from emoray.items import Item
 from emoray.notes import Notes, as_notes
 from emoray.pipeline import serve as door
-from emoray.pipeline.client import answer_all
+from emoray.pipeline.client import answer_all, passes
 from emoray.pipeline.stages import Loaders
 from emoray.web.settings import HttpSettings, ServeSettings
 
@@ -262,6 +263,23 @@ def test_a_batch_beside_the_door_has_no_route_of_its_own(deployed):
     assert set(serve.status().applications) == {SETTINGS.app}
 
 
+def test_what_is_under_way_when_it_closes_is_answered_and_what_comes_later_may_come_again(deployed):
+    settings = ServeSettings(app="closing", max_batch_size=2, composer_cpus=0.1)
+    handle = door.deploy(settings, loaders=stages(deployed.notebook))
+    deployed.sizes("composer")
+    try:
+        under_way = [handle.answer.remote(item(SLOW)) for _ in range(6)]
+        while not deployed.sizes("composer"):
+            time.sleep(0.02)
+        door.close(handle, timeout=30)
+        assert [response.result(timeout_s=1).status for response in under_way] == ["ok"] * 6
+        with pytest.raises(ReplicaUnavailableError) as late:
+            handle.answer.remote(item(1)).result(timeout_s=30)
+        assert passes(late.value)
+    finally:
+        door.delete("closing")
+
+
 def test_what_fails_when_it_is_deployed_stops_the_run_in_one_line(deployed):
     def broken(_: ServeSettings) -> Any:
         raise CheckpointError("runs/seed", "is damaged; train it again")
@@ -286,6 +304,7 @@ def test_ctrl_c_takes_the_application_down(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(door, "deploy", lambda settings, **_: events.append("deployed"))
+    monkeypatch.setattr(door, "close", lambda handle, timeout: events.append("closed"))
     monkeypatch.setattr(door, "delete", lambda app: events.append(f"deleted {app}"))
     door.serve_http(SETTINGS, HttpSettings(host="::1", port=8123), ready=ready)
-    assert events == ["deployed", "http://[::1]:8123", "deleted test"]
+    assert events == ["deployed", "http://[::1]:8123", "closed", "deleted test"]

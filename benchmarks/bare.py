@@ -1,0 +1,151 @@
+"""Bare: the items of a manifest answered without Ray, as the bound for engines and as a script would do it.
+
+The bound: `answer_items` on the same grains, each process taking the next grain when it is done with one,
+as many processes as cores, one torch thread each. Its clock starts when every process has loaded its
+models and answered an item, and files are read; nothing is written. The script: one process, row after
+row, one picture at a time, librosa's pYIN with its own settings, one row in the network, torch with its
+own number of threads.
+"""
+
+import io
+import itertools
+import multiprocessing
+import time
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from figures import CORES
+
+from emoray.answer import answer_items
+from emoray.items import Item
+from emoray.notes import as_notes
+from emoray.pipeline.stages import LOADERS
+from emoray.readers.manifest import read_manifest
+from emoray.web.settings import ServeSettings
+
+FRESH = multiprocessing.get_context("spawn")
+WRITING = "writing MIDI"
+
+_engine = {}
+"""Of a process of the bound: what it loaded, and the barrier where it waits for the others."""
+
+
+def items_of(manifest: Path) -> list[Item]:
+    """Every row with its files read."""
+    root = manifest.parent
+    return [
+        Item(
+            id=entry.id,
+            seed=(root / entry.seed).read_bytes(),
+            seed_name=entry.seed,
+            picture=(root / entry.image).read_bytes() if entry.image else None,
+            picture_name=entry.image or "image",
+            valence=entry.valence,
+            arousal=entry.arousal,
+            notes=entry.notes,
+            random_seed=entry.random_seed,
+        )
+        for entry in read_manifest(manifest.read_bytes(), name=manifest.name, root=root)
+    ]
+
+
+def bound(items, grain, checkpoint=None):
+    """(wall seconds, seconds by stage over all processes, sha256 of each item's music)."""
+    grains = [items[first : first + grain] for first in range(0, len(items), grain)]
+    settings, barrier = ServeSettings(checkpoint=checkpoint), FRESH.Barrier(CORES)
+    with FRESH.Pool(CORES, _load, (settings, barrier)) as pool:
+        pool.map(_warm, [items[0]] * CORES, chunksize=1)
+        started = time.monotonic()
+        done = pool.map(_answer, grains, chunksize=1)
+        seconds = time.monotonic() - started
+    stages = sum((Counter(spent) for spent, _ in done), Counter())
+    return seconds, dict(stages), {name: digest for _, found in done for name, digest in found.items()}
+
+
+def _load(settings, barrier):
+    compose, guidance = LOADERS.composer(settings)
+    _engine.update(
+        faces=LOADERS.faces(settings), seeds=LOADERS.seeds(settings), composing=compose, guidance=guidance,
+        barrier=barrier,
+    )  # fmt: skip
+
+
+def _warm(item):
+    """An item for each process: it waits there until all have theirs."""
+    _engine["barrier"].wait()
+    _answer([replace(item, notes=1)])
+    _engine["barrier"].wait()
+
+
+def _answer(items):
+    """(seconds by stage, sha256 by id) of a grain."""
+    spent = {}
+    started = time.monotonic()
+    results = answer_items(
+        items,
+        read_faces=partial(_timed, spent, "faces"),
+        read_seed=partial(_timed, spent, "seeds"),
+        compose=partial(_timed, spent, "composing"),
+        guidance=_engine["guidance"],
+    )
+    spent[WRITING] = time.monotonic() - started - sum(spent.values())
+    return spent, {result.id: sha256(result.midi).hexdigest() for result in results if result.midi}
+
+
+def _timed(spent, stage, asked):
+    started = time.monotonic()
+    given = _engine[stage](asked)
+    spent[stage] = spent.get(stage, 0.0) + time.monotonic() - started
+    return given
+
+
+def script(items, checkpoint=None):
+    """Wall seconds of a plain script for these items, in a process of its own, models loaded before."""
+    receiver, sender = FRESH.Pipe(duplex=False)
+    process = FRESH.Process(target=_script, args=(items, checkpoint, sender))
+    process.start()
+    sender.close()
+    seconds = receiver.recv()
+    process.join()
+    return seconds
+
+
+def _script(items, checkpoint, sender):
+    from emoray.compose.sampler import Composer
+    from emoray.model.checkpoint import load_checkpoint
+
+    settings, loaded = ServeSettings(checkpoint=checkpoint), load_checkpoint(checkpoint)
+    faces, midi = LOADERS.faces(settings), LOADERS.seeds(settings)
+    compose = Composer(loaded).compose
+
+    def read_seed(item):
+        return midi(item) if item.seed[:4] == b"MThd" else by_librosa(item.seed)
+
+    def answer(item):
+        return answer_items(
+            [item], read_faces=faces, read_seed=read_seed, compose=compose, guidance=loaded.guidance
+        )
+
+    answer(replace(items[0], notes=1))
+    started = time.monotonic()
+    for item in items:
+        answer(item)
+    sender.send(time.monotonic() - started)
+
+
+def by_librosa(data):
+    """The melody of a recording as a script would find it: pYIN, and a note for each run of one pitch."""
+    import librosa
+
+    samples, rate = librosa.load(io.BytesIO(data))
+    hertz, _, _ = librosa.pyin(samples, sr=rate, fmin=librosa.note_to_hz("C2"), fmax=librosa.note_to_hz("C7"))
+    pitch = np.nan_to_num(np.rint(librosa.hz_to_midi(hertz)), nan=0.0)
+    edges = np.flatnonzero(np.diff(pitch, prepend=-1, append=-1))
+    runs = [(first, last) for first, last in itertools.pairwise(edges) if pitch[first]]
+    times = librosa.times_like(np.arange(len(pitch) + 1), sr=rate)
+    onset, stop = (times[list(side)] for side in zip(*runs, strict=True))
+    return as_notes(onset, stop - onset, pitch[[first for first, _ in runs]], np.full(len(runs), 80))

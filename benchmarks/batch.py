@@ -1,0 +1,132 @@
+"""A batch by each engine, beside the same work without Ray and beside a plain script, in one run.
+
+    python benchmarks/batch.py MIDI_DIR [--faces FOLDER --voices FOLDER] [--rows 200] [--mixed 40]
+
+First rows with a seed cut from a MIDI file and an emotion, then, with --faces and --voices, rows with a
+picture and the opening of a recording. Each engine is the real command, `emoray batch run`. "Started"
+counts from the start of its first grain to its last commit, "all" includes the start of Python, Ray, Serve
+and the models. `bare.py` says how the bound (100 %) and the plain script are measured; the script does the
+first --sample rows. Fails unless the bound and both engines give the same bytes. The full size is --rows
+2000 --mixed 500.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from bare import WRITING, bound, items_of, script
+from figures import CORES, keep, options
+from rows import mixed_rows, music_rows
+
+from emoray.batch.audit import results
+from emoray.batch.publish import publish
+
+ENGINES = ("data", "serve")
+
+
+def engine(name, manifest, out, arguments):
+    """(seconds of the whole command, seconds from its first grain on) of a batch by an engine."""
+    emoray = Path(sys.executable).with_name("emoray")
+    command = [emoray, "batch", "run", manifest, "--out", out, "--engine", name, "--local"]
+    command += ["--grain", str(arguments.grain)]
+    command += ["--checkpoint", arguments.checkpoint] if arguments.checkpoint else []
+    started = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True)
+    seconds = time.monotonic() - started
+    assert done.returncode in (0, 3), done.stderr  # 3: some rows failed
+    return seconds, _since_first_grain(out)
+
+
+def _since_first_grain(out):
+    """A part is written when its grain ends, and says how long its rows took together."""
+    parts = [(path.stat().st_mtime, pq.read_table(path)) for path in out.glob("results/part-*.parquet")]
+    begun = min(end - sum(part["milliseconds"].to_pylist()) / 1000 for end, part in parts)
+    return max(end for end, _ in parts) - begun
+
+
+def committing(out, scratch):
+    """Seconds to commit the music of a batch once more, in one process."""
+    music = [(out / row["midi"]).read_bytes() for row in results(out) if row["midi"]]
+    started = time.monotonic()
+    publish({scratch / f"{number}.mid": data for number, data in enumerate(music)})
+    return time.monotonic() - started
+
+
+def measure(manifest, folder, arguments):
+    """Everything for one manifest: printed, and as figures."""
+    items = items_of(manifest)
+    seconds, stages, digests = bound(items, arguments.grain, arguments.checkpoint)
+    figures = {"rows": len(items), "ok": len(digests), "bound_seconds": seconds}
+    print(f"  {f'bound, {CORES} processes':30} {len(items) / seconds:8.2f} rows/s  100%")
+    for name in ENGINES:
+        out = folder / name
+        whole, started = engine(name, manifest, out, arguments)
+        same = {row["id"]: row["sha256"] for row in results(out) if row["sha256"]} == digests
+        assert same, f"{name}: not the bytes of the bound"
+        figures[name] = {
+            "all_seconds": whole, "seconds": started,
+            "of_bound": seconds / started, "all_of_bound": seconds / whole,
+        }  # fmt: skip
+        print(
+            f"  {name + ', started':30} {len(items) / started:8.2f} rows/s {seconds / started:5.0%}"
+            f"   all: {len(items) / whole:.2f} rows/s, {seconds / whole:.0%}, same bytes"
+        )
+    stages["committing"] = committing(folder / ENGINES[0], folder / "again")
+    stages = {name: stages.get(name, 0.0) for name in ("faces", "seeds", "composing", WRITING, "committing")}
+    figures["stages"] = stages
+    total = sum(stages.values())
+    print("  share of time: " + ", ".join(f"{name} {spent / total:.0%}" for name, spent in stages.items()))
+    sample = items[: arguments.sample]
+    alone = script(sample, arguments.checkpoint) / len(sample) * len(items)
+    figures |= {"script_seconds": alone, "script_sample": len(sample)}
+    of_all = f"{len(sample)} of {len(items)} rows"
+    print(f"  {f'plain script, {of_all}':30} {len(items) / alone:8.2f} rows/s {seconds / alone:5.1%}")
+    return figures
+
+
+def main():
+    """Measure and print."""
+    parser = options(__doc__)
+    parser.add_argument("midi_dir", type=Path)
+    parser.add_argument("--faces", type=Path)
+    parser.add_argument("--voices", type=Path)
+    parser.add_argument("--rows", type=int, default=200)
+    parser.add_argument("--mixed", type=int, default=40)
+    parser.add_argument("--sample", type=int, default=10)
+    parser.add_argument("--grain", type=int, default=64)
+    parser.add_argument("--seed-notes", type=int, default=64)
+    parser.add_argument("--voice-seconds", type=float, default=8.0)
+    parser.add_argument("--notes", type=int, default=120)
+    parser.add_argument("--checkpoint", type=Path)
+    arguments = parser.parse_args()
+    figures = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        music, mixed = Path(scratch) / "music", Path(scratch) / "mixed"
+        print(f"{arguments.rows} rows: a MIDI seed and an emotion")
+        manifest = music_rows(
+            music,
+            arguments.midi_dir,
+            arguments.rows,
+            seed_notes=arguments.seed_notes,
+            notes=arguments.notes,
+        )
+        figures["music"] = measure(manifest, music, arguments)
+        if arguments.faces and arguments.voices:
+            print(f"{arguments.mixed} rows: a recording and a picture")
+            manifest = mixed_rows(
+                mixed,
+                arguments.faces,
+                arguments.voices,
+                arguments.mixed,
+                seconds=arguments.voice_seconds,
+                notes=arguments.notes,
+            )
+            figures["mixed"] = measure(manifest, mixed, arguments)
+    keep(figures, arguments.json)
+
+
+if __name__ == "__main__":
+    main()
