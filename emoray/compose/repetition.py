@@ -21,12 +21,19 @@ RECENT = LONGEST_FIGURE * CYCLES
 """Pitches that are looked at."""
 
 
+_TIMES = np.array([LONGEST_RUN, *[CYCLES] * (LONGEST_FIGURE - 1)])
+_PERIOD, _PLACE = np.mgrid[1 : LONGEST_FIGURE + 1, :RECENT]
+_LOOKED_AT = _PLACE >= RECENT - (_TIMES[:, None] - 1) * _PERIOD
+"""[periods, n] places that have to be as they were a period before."""
+_FIRST = RECENT - _TIMES * np.arange(1, LONGEST_FIGURE + 1)
+"""[periods] where a figure of each period would have begun."""
+_BEFORE = np.maximum(_PLACE - _PERIOD, 0)
+
+
 def looping(recent: NDArray[np.int64]) -> NDArray[np.bool_]:
     """[B, n] recent pitches to the pitches [B, 128] that would go on with a loop; n is ``RECENT``."""
     banned = np.zeros((len(recent), 128), np.bool_)
-    for period in range(1, LONGEST_FIGURE + 1):
-        cycles = LONGEST_RUN if period == 1 else CYCLES
-        span = recent[:, -cycles * period :]
-        loops = (span[:, period:] == span[:, :-period]).all(axis=1) & (span[:, 0] >= 0)
-        banned[np.flatnonzero(loops), recent[loops, -period]] = True
+    alike = (recent[:, None, :] == recent[:, _BEFORE]) | ~_LOOKED_AT
+    rows, periods = np.nonzero(alike.all(axis=2) & (recent[:, _FIRST] >= 0))
+    banned[rows, recent[rows, RECENT - 1 - periods]] = True
     return banned

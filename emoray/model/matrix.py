@@ -79,10 +79,10 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 def _product(sums: Tensor | None, rows: Tensor, parts: tuple[Tensor, ...], way: Way) -> Tensor:
     """[R, K] rows in the precision of the parts to [R, O], added to ``sums`` (which it may overwrite)."""
+    if way.least == 1:
+        return _sum(sums, rows, parts)
     count = len(rows)
     missing = -count % way.most if way.most else max(0, way.least - count)
-    if not missing and not way.most:
-        return _sum(sums, rows, parts)
     rows = functional.pad(rows, (0, 0, 0, missing))
     blocks = rows.split(way.most or len(rows))  # type: ignore[no-untyped-call]
     found = torch.cat([_sum(None, block, parts) for block in blocks])[:count]
@@ -90,9 +90,8 @@ def _product(sums: Tensor | None, rows: Tensor, parts: tuple[Tensor, ...], way: 
 
 
 def _sum(sums: Tensor | None, rows: Tensor, parts: tuple[Tensor, ...]) -> Tensor:
-    inside = len(parts[0])
-    for number, part in enumerate(parts):
-        some = rows[:, number * inside : (number + 1) * inside]
+    pieces = (rows,) if len(parts) == 1 else rows.chunk(len(parts), dim=1)
+    for some, part in zip(pieces, parts, strict=True):
         sums = torch.mm(some, part) if sums is None else sums.addmm_(some, part)
     assert sums is not None
     return sums
