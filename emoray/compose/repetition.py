@@ -23,7 +23,7 @@ RECENT = LONGEST_FIGURE * CYCLES
 
 _TIMES = np.array([LONGEST_RUN, *[CYCLES] * (LONGEST_FIGURE - 1)])
 _PERIOD, _PLACE = np.mgrid[1 : LONGEST_FIGURE + 1, :RECENT]
-_LOOKED_AT = _PLACE >= RECENT - (_TIMES[:, None] - 1) * _PERIOD
+_LOOKED_AT = RECENT - (_TIMES[:, None] - 1) * _PERIOD <= _PLACE
 """[periods, n] places that have to be as they were a period before."""
 _FIRST = RECENT - _TIMES * np.arange(1, LONGEST_FIGURE + 1)
 """[periods] where a figure of each period would have begun."""
