@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -20,13 +19,13 @@ Engine = Literal["serve", "data"]
 
 @batch.command("run")
 def batch_run(
-    manifest: Annotated[Path, typer.Argument(help="JSONL, CSV or Parquet: id, seed, image or emotion, ...")],
-    out: Annotated[Path, typer.Option(help="The batch folder.")],
+    manifest: Annotated[str, typer.Argument(help="JSONL, CSV or Parquet: id, seed, image or emotion, ...")],
+    out: Annotated[str, typer.Option(help="The batch folder; a path, s3:// or gs://, as all places here.")],
     checkpoint: Checkpoint = None,
     guidance: GuidanceMode = None,
     strength: Annotated[float, typer.Option(help="Of rows that name none.")] = 1.0,
     engine: Annotated[Engine, typer.Option(help="Through Ray Serve, or inside Ray Data.")] = "serve",
-    root: Annotated[Path | None, typer.Option(help="Where paths start [default: manifest's folder].")] = None,
+    root: Annotated[str | None, typer.Option(help="Where paths start [default: manifest's folder].")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the batch in the folder.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Ray Data actors.")] = None,
     grain: Annotated[int, typer.Option(min=1, help="Rows committed together.")] = 64,
@@ -56,18 +55,19 @@ def batch_run(
 
 
 @batch.command("status")
-def batch_status(out: Annotated[Path, typer.Argument(help="A batch folder.")]) -> None:
+def batch_status(out: Annotated[str, typer.Argument(help="A batch folder.")]) -> None:
     """How far a batch is."""
     from emoray.batch.audit import status
 
     found = status(out)
-    state = "running" if found.running else "complete" if found.complete else "stopped; use --resume"
+    stopped = "stopped" if found.running is False else "running or stopped"
+    state = "running" if found.running else "complete" if found.complete else f"{stopped}; use --resume"
     counts = f"{found.done:,} of {found.rows:,} rows done, {found.ok:,} ok, {found.failed:,} failed"
     say(f"{out}: {counts}; {state}")
 
 
 @batch.command("results")
-def batch_results(out: Annotated[Path, typer.Argument(help="A batch folder.")]) -> None:
+def batch_results(out: Annotated[str, typer.Argument(help="A batch folder.")]) -> None:
     """The ledger: one JSON object a line, in the order of the manifest."""
     from emoray.batch.audit import results
 
@@ -76,7 +76,7 @@ def batch_results(out: Annotated[Path, typer.Argument(help="A batch folder.")]) 
 
 
 @batch.command("verify")
-def batch_verify(out: Annotated[Path, typer.Argument(help="A batch folder.")]) -> None:
+def batch_verify(out: Annotated[str, typer.Argument(help="A batch folder.")]) -> None:
     """Check that every row is there once, and every file as it was written."""
     from emoray.batch.audit import verify
 
@@ -91,7 +91,7 @@ def batch_verify(out: Annotated[Path, typer.Argument(help="A batch folder.")]) -
 
 @batch.command("retry-failed")
 def batch_retry(
-    out: Annotated[Path, typer.Argument(help="A complete batch folder.")], local: Local = False
+    out: Annotated[str, typer.Argument(help="A complete batch folder.")], local: Local = False
 ) -> None:
     """Answer the failed rows of a batch again."""
     start_ray(local=local)
@@ -100,7 +100,7 @@ def batch_retry(
     _tell(out, retry_failed(out))
 
 
-def _tell(out: Path, summary: Any) -> None:
+def _tell(out: str, summary: Any) -> None:
     """The end of a batch; exit 3 if rows failed."""
     say(
         f"{out}: {summary.rows:,} rows, {summary.ok:,} ok, {summary.failed:,} failed, {summary.seconds:.0f} s"
