@@ -22,9 +22,11 @@ CONDITIONED_MODES = ("attributes", "cfg")
 """Modes that need a network trained on attributes: the expressive preset's."""
 PRESETS = ("seed", "expressive")
 SCHEMA_VERSION = 1
-"""Of checkpoints, emotion models and batches. A reader refuses any other."""
+"""Of checkpoints and emotion models. A reader refuses any other."""
 CORPUS_VERSION = 2
 """Of corpora: 2 has sounding durations."""
+BATCH_VERSION = 2
+"""Of batch folders: 2 stores its manifest in many files."""
 
 Settings = TypeVar("Settings")
 

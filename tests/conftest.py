@@ -25,6 +25,9 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the behaviour to come; the old one warns
     "RAY_metrics_report_interval_ms": "1000",  # a test reads what was recorded
     "OMP_NUM_THREADS": "1",
+    "AWS_ACCESS_KEY_ID": "test",  # of the S3 server that a test starts, and nobody's own
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_EC2_METADATA_DISABLED": "true",
 }
 os.environ.update(QUIET)  # here, because Ray reads them when it is imported
 os.environ.pop("RAY_ADDRESS", None)  # tests never join a cluster that somebody works on

@@ -10,7 +10,7 @@ PACKAGE = ROOT / "emoray"
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
 FILES = {str(path.relative_to(PACKAGE).with_suffix("")): path for path in PACKAGE.rglob("[a-z]*.py")}
 
-BASE = {"errors", "notes", "emotion", "config", "items"}
+BASE = {"errors", "notes", "emotion", "config", "items", "storage"}
 BELOW_RAY = {
     "logs",
     "progress",
@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "progress": {"logs"},
     "emotion": {"errors"},
     "notes": {"errors"},
+    "storage": {"errors"},
     "config": {"emotion", "errors", "notes"},
     "items": BASE,
     "readers": BASE,

@@ -13,10 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from emoray.batch import ledger
-from emoray.batch.folder import Run, is_driven
+from emoray.batch.entries import entry_ids
+from emoray.batch.fence import is_driven
+from emoray.batch.folder import Run
 from emoray.batch.ledger import Layout, LedgerRow
 from emoray.batch.publish import scratch_files
+from emoray.storage import Place, place, side_by_side
 
 _DETAILS = re.compile(r"\([^)]*\)|\d+")
 
@@ -29,8 +35,8 @@ class Status:
     ok: int
     errors: tuple[str, ...]
     """Why each failed row failed, in the order of the manifest."""
-    running: bool
-    """A driver is at work."""
+    running: bool | None
+    """A driver is at work; None on an object store, where nobody can tell."""
 
     @property
     def failed(self) -> int:
@@ -73,7 +79,12 @@ class Watch:
         """How far the batch is now."""
         running = is_driven(self._layout.out)  # first: what its driver commits meanwhile is seen below
         there = ledger.part_files(self._layout)
-        self._parts = {number: self._part(number, file) for number, file in there.items()}
+        known = {number: part for number, part in self._parts.items() if part.file == there.get(number)}
+        new = [number for number in there if number not in known]
+        known.update(
+            zip(new, side_by_side(lambda number: self._part(number, there[number]), new), strict=True)
+        )
+        self._parts = dict(sorted(known.items()))
         parts = self._parts.values()
         return Status(
             rows=self._layout.rows,
@@ -83,12 +94,11 @@ class Watch:
         )
 
     def _part(self, number: int, file: tuple[int, int]) -> _Part:
-        known = self._parts.get(number)
-        if known is not None and known.file == file:
-            return known
-        rows = ledger.read_part(self._layout, number) or []
-        errors = tuple(row["error"] or "" for row in rows if row["status"] != "ok")
-        return _Part(file, len(rows) - len(errors), errors)
+        table = ledger.read_table(self._layout, number, ["row", "status", "error"])
+        if table is None:
+            return _Part(file, 0, ())
+        errors = table.filter(pc.not_equal(table["status"], "ok"))["error"].to_pylist()
+        return _Part(file, len(table) - len(errors), tuple(error or "" for error in errors))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,16 +132,16 @@ class Verification:
         )
 
 
-def watch(out: Path) -> Watch:
+def watch(out: str | Path | Place) -> Watch:
     """What looks at the batch in ``out``.
 
     Raises:
         BatchError: it is not a batch folder.
     """
-    return Watch(Run.load(out).layout(out))
+    return Watch(_layout(out))
 
 
-def status(out: Path) -> Status:
+def status(out: str | Path | Place) -> Status:
     """How far the batch in ``out`` is.
 
     Raises:
@@ -145,45 +155,61 @@ def status_of(layout: Layout) -> Status:
     return Watch(layout).look()
 
 
-def results(out: Path) -> Iterator[LedgerRow]:
+def results(out: str | Path | Place) -> Iterator[LedgerRow]:
     """The results rows of the batch in ``out``, in the order of the manifest.
 
     Raises:
         BatchError: it is not a batch folder.
     """
-    return ledger.results(Run.load(out).layout(out))
+    return ledger.results(_layout(out))
 
 
-def verify(out: Path) -> Verification:
+def verify(out: str | Path | Place) -> Verification:
     """Compare the batch folder with its ledger, every file of music by its sha256.
 
     Raises:
         BatchError: it is not a batch folder.
     """
-    layout = Run.load(out).layout(out)
-    parts = {number: ledger.read_part(layout, number) for number in layout.grains}
-    rows = [row for part in parts.values() for row in part or [] if row["midi"]]
-    claims = Counter(row["midi"] for row in rows)
-    there = set(ledger.music_files(out))
-    undone = [number for number, part in parts.items() if part is None]
-    ids = ledger.entry_ids(layout) if undone else []
-    coming = {ledger.music_path(ids[row - 1]) for number in undone for row in layout.rows_of(number)}
+    layout = _layout(out)
+    parts = dict(ledger.parts(layout, ["row", "midi", "sha256"]))
+    undone = [number for number, table in parts.items() if table is None]
+    claims = ledger.claimed(table for table in parts.values() if table)
+    there = ledger.music_files(layout.out)
+    coming = pa.array([ledger.music_path(name) for name in entry_ids(layout, undone)], pa.string())
+    paths = claims["midi"]
+    times = pc.value_counts(paths)
     return Verification(
-        missing=sorted(claims.keys() - there),
-        corrupt=sorted(row["midi"] for row in rows if row["midi"] in there and not _is_intact(out, row)),
-        stray=sorted(there - claims.keys() - coming),
-        duplicate=sorted(path for path, times in claims.items() if times > 1),
-        temporary=[path.relative_to(out).as_posix() for path in scratch_files(out)],
+        missing=_without(paths, there),
+        corrupt=_corrupt(layout.out, claims.filter(pc.is_in(paths, there))),
+        stray=_without(there, pa.concat_arrays([*paths.chunks, coming])),
+        duplicate=sorted(times.filter(pc.greater(times.field("counts"), 1)).field("values").to_pylist()),
+        temporary=scratch_files(layout.out),
         damaged=[layout.part(number).name for number in undone if layout.part(number).exists()],
         pending=sum(len(layout.rows_of(number)) for number in undone),
     )
 
 
-def _is_intact(out: Path, row: LedgerRow) -> bool:
-    try:
-        return hashlib.sha256((out / row["midi"]).read_bytes()).hexdigest() == row["sha256"]
-    except OSError:
-        return False
+def _layout(out: str | Path | Place) -> Layout:
+    folder = place(out)
+    return Run.load(folder).layout(folder)
+
+
+def _without(paths: pa.ChunkedArray, others: pa.Array) -> list[str]:
+    return sorted(pc.unique(paths.filter(pc.invert(pc.is_in(paths, others)))).to_pylist())
+
+
+def _corrupt(out: Place, claims: pa.Table) -> list[str]:
+    """The music whose bytes have another hash than the ledger says."""
+
+    def problem(claim: dict[str, str]) -> str | None:
+        try:
+            data = (out / claim["midi"]).read_bytes()
+        except OSError:
+            return claim["midi"]
+        return None if hashlib.sha256(data).hexdigest() == claim["sha256"] else claim["midi"]
+
+    rows = (row for batch in claims.to_batches(4096) for row in batch.to_pylist())
+    return sorted(path for path in side_by_side(problem, rows) if path is not None)
 
 
 def reasons_of(errors: Sequence[str]) -> dict[str, int]:

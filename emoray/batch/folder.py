@@ -1,4 +1,4 @@
-"""Batch folder: what it belongs to, who may drive it, and the settings of a batch. Without Ray.
+"""Batch folder: what it belongs to, and the settings of a batch. Without Ray.
 
 Conventions
 -----------
@@ -11,26 +11,25 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import math
-import os
 import platform
-import socket
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from emoray.batch.ledger import MANIFEST, Layout
+from emoray.batch.entries import MANIFEST
+from emoray.batch.fence import FENCES, LOCK
+from emoray.batch.ledger import Layout
 from emoray.batch.publish import SCRATCH, publish
-from emoray.config import GUIDANCE_MODES, RANGES, SCHEMA_VERSION, from_fields
+from emoray.config import BATCH_VERSION, GUIDANCE_MODES, RANGES, from_fields
 from emoray.errors import BatchError, ConfigError
 from emoray.readers.expression import THRESHOLD
+from emoray.storage import Place
 
-RUN, LOCK = "run.json", "run.lock"
+RUN = "run.json"
 ENGINES = ("serve", "data")
 MOST_ROWS = 64
 """In a grain: as many as the network composes at once."""
@@ -109,12 +108,14 @@ class Run:
     """``BatchSettings`` of the first drive."""
     manifest: str
     """Where the manifest was."""
+    root: str
+    """Where its paths start from; a URI with all that it takes to open it."""
     rows: int
     grain: int
     versions: dict[str, str]
-    version: int = SCHEMA_VERSION
+    version: int = BATCH_VERSION
 
-    def save(self, out: Path) -> None:
+    def save(self, out: Place) -> None:
         """Publish ``run.json``.
 
         Raises:
@@ -124,7 +125,7 @@ class Run:
         publish({out / RUN: text.encode()})
 
     @classmethod
-    def load(cls, out: Path) -> Run:
+    def load(cls, out: Place) -> Run:
         """Read ``run.json``.
 
         Raises:
@@ -132,19 +133,19 @@ class Run:
         """
         path = out / RUN
         try:
-            run = from_fields(cls, json.loads(path.read_text()), subject=path)
+            run = from_fields(cls, json.loads(path.read_bytes()), subject=path)
         except FileNotFoundError:
             raise BatchError(
                 out, f"is not a batch folder (no {RUN}); make one with `emoray batch run`"
             ) from None
         except (OSError, ValueError, TypeError, AttributeError, ConfigError) as err:
             raise BatchError(path, f"cannot be used ({err}); start again in another folder") from err
-        if run.version != SCHEMA_VERSION:
-            reason = f"has version {run.version}, this emoray reads {SCHEMA_VERSION}"
+        if run.version != BATCH_VERSION:
+            reason = f"has version {run.version}, this emoray reads {BATCH_VERSION}"
             raise BatchError(path, f"{reason}; start again in another folder")
         return run
 
-    def layout(self, out: Path) -> Layout:
+    def layout(self, out: Place) -> Layout:
         """Where its files are."""
         return Layout(out, self.rows, self.grain)
 
@@ -154,7 +155,7 @@ class Run:
         fields = self.settings | {"checkpoint": Path(checkpoint) if checkpoint else None}
         return from_fields(BatchSettings, fields, subject=RUN)
 
-    def refuse_other(self, identity: Mapping[str, Any], out: Path) -> None:
+    def refuse_other(self, identity: Mapping[str, Any], out: Place) -> None:
         """Let only the identity of this folder pass.
 
         Raises:
@@ -167,16 +168,17 @@ class Run:
             raise BatchError(out, f"belongs to {' and '.join(short)}; choose another folder for this batch")
 
 
-def refuse_foreign(out: Path) -> None:
+def refuse_foreign(out: Place) -> None:
     """Let only a batch folder pass, or one that is empty but for what a drive leaves that ended early.
 
     Raises:
         BatchError: it holds something else.
     """
-    if not out.is_dir() or (out / RUN).exists():
+    files, folders = out.children()
+    names = {name for name in files + folders if not name.endswith(SCRATCH)}
+    if RUN in names:
         return
-    names = {path.name for path in out.iterdir() if not path.name.endswith(SCRATCH)}
-    if foreign := sorted(names - {LOCK, MANIFEST}):
+    if foreign := sorted(names - {LOCK, FENCES, MANIFEST}):
         raise BatchError(out, f"holds {foreign[0]!r} and is not a batch folder; choose an empty one")
 
 
@@ -187,63 +189,6 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
-
-
-@contextlib.contextmanager
-def driving(out: Path) -> Iterator[int]:
-    """Be the only driver of a folder; yields this drive's fence, which is higher than any before.
-
-    The lock goes with the process, however it ends. A worker of an earlier drive that is still running
-    somewhere finds a higher fence than its own and no longer commits.
-
-    Raises:
-        BatchError: somebody else drives it, or it cannot be written.
-    """
-    path = out / LOCK
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
-    except OSError as err:
-        reason = f"cannot be written ({err.strerror})"
-        raise BatchError(out, f"{reason}; choose a folder that can, or make it writable") from err
-    with file:
-        if not _locked(file):
-            holder = " ".join(file.read().split()[1:]) or "another process"
-            raise BatchError(out, f"is in use by {holder}; wait for it to end")
-        fence = fence_of(out) + 1
-        line = f"{fence} process {os.getpid()} on {socket.gethostname()}"
-        os.pwrite(file.fileno(), f"{line:<200}\n".encode(), 0)  # one write, so a reader sees all or nothing
-        yield fence
-
-
-def _locked(file: IO[str]) -> bool:
-    for patience in (0.1, 0.2, 0.0):  # ``is_driven`` holds the lock for a moment as well
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            time.sleep(patience)
-    return False
-
-
-def is_driven(out: Path) -> bool:
-    """Whether a driver is at work in the folder."""
-    try:
-        with (out / LOCK).open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
-def fence_of(out: Path) -> int:
-    """The fence of the latest drive; 0 before the first."""
-    try:
-        return int((out / LOCK).read_text().split()[0])
-    except (OSError, ValueError, IndexError):
-        return 0
 
 
 def _values(theirs: object, ours: object) -> str:

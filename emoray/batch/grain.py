@@ -12,20 +12,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from emoray.batch import ledger
-from emoray.batch.folder import fence_of
+from emoray.batch.entries import read_entries
+from emoray.batch.fence import refuse_overtaken
 from emoray.batch.ledger import Layout, LedgerRow
 from emoray.config import Limits
 from emoray.emotion import parse_curve
 from emoray.errors import BatchError, ClusterError, RequestError
 from emoray.items import Item, Result
-from emoray.readers.files import read_inside
+from emoray.readers.files import read_from
 from emoray.readers.manifest import Entry
+from emoray.storage import Place
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class Work:
     """What a worker must know to do any grain of a run."""
 
     layout: Layout
-    root: Path
+    root: Place
     fence: int
     guidance: str | None
     strength: float
@@ -89,8 +90,7 @@ def do_grain(work: Work, number: int, engine: Engine, tell: Tell = lambda _: Non
     """
     try:
         rows, kept, music = _answered(work, number, engine)
-        if fence_of(work.layout.out) != work.fence:
-            raise BatchError(work.layout.out, "has been taken over by another run; leave it to that one")
+        refuse_overtaken(work.layout.out, work.fence)
         ledger.commit(work.layout, number, rows, music)
     except (BatchError, ClusterError) as err:
         return {"grain": number, "rows": 0, "ok": 0, "failed": 0, "problem": [str(err.subject), err.reason]}
@@ -109,7 +109,7 @@ def _log_failures(rows: Sequence[LedgerRow]) -> None:
 
 def _answered(work: Work, number: int, engine: Engine) -> tuple[list[LedgerRow], set[int], dict[str, bytes]]:
     """The grain's results rows, in order, which of them are kept from before, and the music that is new."""
-    entries = ledger.read_entries(work.layout, number)
+    entries = read_entries(work.layout, number)
     before = (ledger.read_part(work.layout, number) or []) if work.again else []
     rows = {row["row"]: row for row in before}
     kept = {row["row"] for row in before if row["status"] == "ok"}
@@ -156,7 +156,7 @@ def _item(entry: Entry, work: Work) -> Item | Result:
         return Result(id=entry.id, status="failed", error=entry.error)
     try:
         data = {
-            column: read_inside(work.root, path, most_bytes=most_bytes, subject=column)
+            column: read_from(work.root, path, most_bytes=most_bytes, subject=column)
             for column, (path, most_bytes) in entry.files(work.limits).items()
         }
     except RequestError as err:

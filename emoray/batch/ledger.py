@@ -5,8 +5,9 @@ Conventions
 A batch folder holds::
 
     run.json                   what is run: fingerprints, settings, versions, counts (folder.py)
-    run.lock                   held by the driver
-    manifest.parquet           the checked entries, one row group a grain
+    run.lock                   held by the driver (fence.py)
+    fences/<number>            in its stead on an object store (fence.py)
+    manifest/part-<number>.parquet  the checked entries (entries.py)
     midi/<shard>/<id>.mid      music; the shard is the first two hex digits of the id's sha256
     results/part-<grain>.parquet   one results row for each entry of the grain, in order
 
@@ -18,6 +19,9 @@ publishes the same bytes under the same names: executed at least once, written e
 Ray Data has a checkpoint of its own, in beta. It does not cover files that a function writes, its grain
 is one write task, a resume reads all input again and starts an actor pool that wants CPUs of its own,
 and a run after success appends every row once more. Counting parts does without all of that.
+
+What grows with the manifest stays in Arrow: a row of a million is a few dozen bytes there, a thousand in
+Python. Only the rows of one grain or one file at a time are Python objects.
 """
 
 from __future__ import annotations
@@ -25,17 +29,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from emoray.batch.publish import publish
-from emoray.errors import BatchError
-from emoray.readers.manifest import Entry
+from emoray.storage import Place, side_by_side
 
 SCHEMA = pa.schema(
     [
@@ -56,27 +58,7 @@ SCHEMA = pa.schema(
         ("backend", pa.string()),
     ]
 )
-ENTRIES = pa.schema(
-    [
-        ("row", pa.int64()),
-        ("id", pa.string()),
-        ("seed", pa.string()),
-        ("image", pa.string()),
-        ("valence", pa.float64()),
-        ("arousal", pa.float64()),
-        ("curve", pa.string()),
-        ("notes", pa.int64()),
-        ("seconds", pa.float64()),
-        ("temperature", pa.float64()),
-        ("top_p", pa.float64()),
-        ("strength", pa.float64()),
-        ("random_seed", pa.int64()),
-        ("guidance", pa.string()),
-        ("error", pa.string()),
-        ("mendable", pa.bool_()),
-    ]
-)
-MANIFEST, MUSIC, RESULTS = "manifest.parquet", "midi", "results"
+MUSIC, RESULTS = "midi", "results"
 LedgerRow = dict[str, Any]
 """One row of ``SCHEMA``."""
 
@@ -85,7 +67,7 @@ LedgerRow = dict[str, Any]
 class Layout:
     """A batch folder and how its rows are cut into grains."""
 
-    out: Path
+    out: Place
     rows: int
     grain: int
     """Rows in a grain; the last one may have fewer."""
@@ -100,7 +82,7 @@ class Layout:
         first = number * self.grain + 1
         return range(first, min(first + self.grain, self.rows + 1))
 
-    def part(self, number: int) -> Path:
+    def part(self, number: int) -> Place:
         """Where the results of a grain are."""
         return self.out / RESULTS / f"part-{number:06d}.parquet"
 
@@ -111,46 +93,6 @@ def music_path(item_id: str) -> str:
     return f"{MUSIC}/{shard}/{item_id}.mid"
 
 
-def write_entries(layout: Layout, entries: Sequence[Entry]) -> None:
-    """Publish the checked manifest.
-
-    Raises:
-        BatchError: it cannot be written.
-    """
-    table = pa.Table.from_pylist([vars(entry) for entry in entries], ENTRIES)
-    publish({layout.out / MANIFEST: _parquet(table, row_group_size=layout.grain)})
-
-
-def read_entries(layout: Layout, number: int) -> list[Entry]:
-    """The manifest rows of a grain.
-
-    Raises:
-        BatchError: the stored manifest is missing or damaged.
-    """
-    path = layout.out / MANIFEST
-    try:
-        with pq.ParquetFile(path) as file:
-            entries = [Entry(**fields) for fields in file.read_row_group(number).to_pylist()]
-    except (OSError, pa.ArrowException, TypeError, ValueError) as err:
-        raise BatchError(path, f"cannot be read ({err}); start again in another folder") from err
-    if [entry.row for entry in entries] != list(layout.rows_of(number)):
-        raise BatchError(path, "does not fit run.json; start again in another folder")
-    return entries
-
-
-def entry_ids(layout: Layout) -> list[str]:
-    """The id of every manifest row, in order.
-
-    Raises:
-        BatchError: the stored manifest is missing or damaged.
-    """
-    path = layout.out / MANIFEST
-    try:
-        return pq.read_table(path, columns=["id"], partitioning=None)["id"].to_pylist()
-    except (OSError, pa.ArrowException) as err:
-        raise BatchError(path, f"cannot be read ({err}); start again in another folder") from err
-
-
 def commit(layout: Layout, number: int, rows: Sequence[LedgerRow], music: Mapping[str, bytes]) -> None:
     """Publish a grain: its music (by path relative to the folder), then its part.
 
@@ -159,65 +101,92 @@ def commit(layout: Layout, number: int, rows: Sequence[LedgerRow], music: Mappin
     """
     assert [row["row"] for row in rows] == list(layout.rows_of(number)), "one results row for each entry"
     publish({layout.out / path: data for path, data in music.items()})
-    publish({layout.part(number): _parquet(pa.Table.from_pylist(list(rows), SCHEMA))})
+    publish({layout.part(number): parquet_bytes(pa.Table.from_pylist(list(rows), SCHEMA))})
 
 
 def read_part(layout: Layout, number: int) -> list[LedgerRow] | None:
     """The results of a grain; None when it has none yet, or a part that is damaged."""
-    try:
-        with pq.ParquetFile(layout.part(number)) as file:
-            table = file.read()
-    except (OSError, pa.ArrowException):
-        return None
-    rows = table.to_pylist()
-    whole = table.schema.equals(SCHEMA) and [row["row"] for row in rows] == list(layout.rows_of(number))
-    return rows if whole else None
+    table = read_table(layout, number, SCHEMA.names)
+    return None if table is None else table.to_pylist()
+
+
+def parts(layout: Layout, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table | None]]:
+    """Every grain with some columns of its results, or None: see ``read_part``."""
+    there = set((layout.out / RESULTS).children()[0])
+
+    def read(number: int) -> tuple[int, pa.Table | None]:
+        known = layout.part(number).name in there
+        return number, read_table(layout, number, columns) if known else None
+
+    return side_by_side(read, layout.grains)
 
 
 def part_files(layout: Layout) -> dict[int, tuple[int, int]]:
-    """Each part that is there, with what differs once it is replaced: inode and time of change."""
-    names = {layout.part(number).name: number for number in layout.grains}
-    try:
-        with os.scandir(layout.out / RESULTS) as files:
-            found = [(names[file.name], file.stat()) for file in files if file.name in names]
-    except OSError:  # none has been written yet
-        return {}
-    return {number: (about.st_ino, about.st_mtime_ns) for number, about in sorted(found)}
+    """Each part that is there, with what differs once it is replaced: see ``Place.stamps``."""
+    stamps = (layout.out / RESULTS).stamps()
+    names = {number: layout.part(number).name for number in layout.grains}
+    return {number: stamps[name] for number, name in names.items() if name in stamps}
 
 
 def results(layout: Layout) -> Iterator[LedgerRow]:
     """Every results row that is there, in the order of the manifest."""
-    for number in layout.grains:
-        yield from read_part(layout, number) or []
+    for _, table in parts(layout, SCHEMA.names):
+        yield from table.to_pylist() if table else []
 
 
 def pending(layout: Layout) -> list[int]:
     """The grains still to do: without a whole part, or with music that has gone since."""
-    there = set(music_files(layout.out))
-    return [number for number in layout.grains if not _is_done(layout, number, there)]
+    done = {number: table for number, table in parts(layout, ["row", "midi"]) if table}
+    claims = claimed(done.values())
+    lost = claims.filter(pc.invert(pc.is_in(claims["midi"], music_files(layout.out))))
+    again = {(row - 1) // layout.grain for row in lost["row"].to_pylist()}
+    return [number for number in layout.grains if number not in done or number in again]
 
 
 def failed_grains(layout: Layout) -> list[int]:
     """The grains with failed rows."""
-    failed = {row["row"] for row in results(layout) if row["status"] != "ok"}
-    return [number for number in layout.grains if not failed.isdisjoint(layout.rows_of(number))]
-
-
-def _is_done(layout: Layout, number: int, there: set[str]) -> bool:
-    rows = read_part(layout, number)
-    return rows is not None and all(row["midi"] in there for row in rows if row["midi"])
-
-
-def music_files(out: Path) -> list[str]:
-    """All files under the music folder that are published, relative to the batch folder."""
     return [
-        path.relative_to(out).as_posix()
-        for path in (out / MUSIC).rglob("*")
-        if not path.is_dir() and not path.name.startswith(".")
+        number
+        for number, table in parts(layout, ["row", "status"])
+        if table and pc.any(pc.not_equal(table["status"], "ok")).as_py()
     ]
 
 
-def _parquet(table: pa.Table, **options: Any) -> bytes:
+def claimed(tables: Iterable[pa.Table]) -> pa.Table:
+    """The rows of some results that have music."""
+    none = pa.table({"row": pa.array([], pa.int64()), "midi": pa.array([], pa.string())})
+    together = pa.concat_tables(list(tables) or [none])
+    return together.filter(pc.is_valid(together["midi"])).combine_chunks()
+
+
+def music_files(out: Place) -> pa.Array:
+    """All files under the music folder that are published, relative to the batch folder.
+
+    Shard by shard: the listing of millions of files at once would fill the memory.
+    """
+    music = out / MUSIC
+    astray, shards = music.children()
+    found = [pa.array([f"{MUSIC}/{name}" for name in astray if not name.startswith(".")], pa.string())]
+    for shard, names in zip(shards, side_by_side(lambda name: (music / name).files(), shards), strict=True):
+        published = [name for name in names if not name.rpartition("/")[2].startswith(".")]
+        found.append(pa.array([f"{MUSIC}/{shard}/{name}" for name in published], pa.string()))
+    return pa.concat_arrays(found)
+
+
+def read_table(layout: Layout, number: int, columns: Sequence[str]) -> pa.Table | None:
+    """Some columns of the results of a grain, ``row`` among them; None as for ``read_part``."""
+    try:
+        with pq.ParquetFile(io.BytesIO(layout.part(number).read_bytes())) as file:
+            whole = file.schema_arrow.equals(SCHEMA)
+            table = file.read(list(columns)) if whole else None
+    except (OSError, pa.ArrowException):
+        return None
+    fits = table is not None and table["row"].to_pylist() == list(layout.rows_of(number))
+    return table if fits else None
+
+
+def parquet_bytes(table: pa.Table, **options: Any) -> bytes:
+    """A table as a Parquet file."""
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd", **options)
     return buffer.getvalue()

@@ -1,7 +1,8 @@
 """Publish: a file appears whole or not at all, and is still there after a power cut.
 
-Written under a scratch name in the same folder, synced, renamed, and the folder synced: whoever sees the
-name sees all of the bytes. A crash leaves at most scratch files, which have a suffix of their own.
+On a disk it is written under a scratch name in the same folder, synced, renamed, and the folder synced:
+whoever sees the name sees all of the bytes. A crash leaves at most scratch files, which have a suffix of
+their own. An object store does all that by itself: an object is there once its upload is complete.
 """
 
 from __future__ import annotations
@@ -13,17 +14,52 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from emoray.errors import BatchError
+from emoray.storage import Place, reaching, side_by_side, why
 
 SCRATCH = ".emoray-tmp"
 """Suffix of what is not published yet."""
 
 
-def publish(files: Mapping[Path, bytes]) -> None:
-    """Write files so that each has either its old bytes or all of its new ones.
+def publish(files: Mapping[Place, bytes]) -> None:
+    """Write files of one file system so that each has either its old bytes or all of its new ones.
 
     Raises:
         BatchError: the disk is full, read-only or not there; what was published before is whole.
     """
+    here = {file.local: data for file, data in files.items() if file.local is not None}
+    if here:
+        _rename_into_place(here)
+    else:
+        for _ in side_by_side(_upload, files.items()):
+            pass
+
+
+def scratch_files(folder: Place) -> list[str]:
+    """What an interrupted ``publish`` left under ``folder``, relative to it."""
+    here = folder.local
+    found = here.rglob(f".*{SCRATCH}") if here is not None else ()
+    return sorted(path.relative_to(folder.path).as_posix() for path in found)
+
+
+def sweep(folder: Place) -> None:
+    """Remove what an interrupted ``publish`` left, and nothing else."""
+    for path in scratch_files(folder):
+        (folder / path).delete()
+
+
+def _upload(item: tuple[Place, bytes]) -> None:
+    file, data = item
+    try:
+        with reaching(file):
+            if not file.scheme:  # a file system with folders, behind pyarrow
+                file.system.create_dir(file.parent.path)
+            with file.system.open_output_stream(file.path, compression=None) as stream:
+                stream.write(data)
+    except OSError as err:
+        raise _unwritten(file, err) from err
+
+
+def _rename_into_place(files: Mapping[Path, bytes]) -> None:
     scratch = {path: path.with_name(f".{path.name}.{uuid.uuid4().hex}{SCRATCH}") for path in files}
     try:
         for path, data in files.items():
@@ -34,23 +70,15 @@ def publish(files: Mapping[Path, bytes]) -> None:
         for folder in {folder for path in files for folder in (path.parent, path.parent.parent)}:
             _sync_folder(folder)
     except OSError as err:
-        reason = f"cannot be written ({err.strerror or err})"
-        raise BatchError(err.filename or path, f"{reason}; mend that and run again with --resume") from err
+        raise _unwritten(err.filename or path, err) from err
     finally:
         for path in scratch.values():
             with contextlib.suppress(OSError):  # gone by its rename, or the disk that failed fails again
                 path.unlink()
 
 
-def scratch_files(folder: Path) -> list[Path]:
-    """What an interrupted ``publish`` left under ``folder``."""
-    return sorted(folder.rglob(f".*{SCRATCH}"))
-
-
-def sweep(folder: Path) -> None:
-    """Remove what an interrupted ``publish`` left, and nothing else."""
-    for path in scratch_files(folder):
-        path.unlink(missing_ok=True)
+def _unwritten(subject: object, err: OSError) -> BatchError:
+    return BatchError(subject, f"cannot be written ({why(err)}); mend that and run again with --resume")
 
 
 def _write_through(path: Path, data: bytes) -> None:

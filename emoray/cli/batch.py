@@ -7,7 +7,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -27,13 +26,13 @@ Engine = Literal["serve", "data"]
 
 @batch.command("run")
 def batch_run(
-    manifest: Annotated[Path, typer.Argument(help="JSONL, CSV or Parquet: id, seed, image or emotion, ...")],
-    out: Annotated[Path, typer.Option(help="The batch folder.")],
+    manifest: Annotated[str, typer.Argument(help="JSONL, CSV or Parquet: id, seed, image or emotion, ...")],
+    out: Annotated[str, typer.Option(help="The batch folder; a path, s3:// or gs://, as all places here.")],
     checkpoint: Checkpoint = None,
     guidance: GuidanceMode = None,
     strength: Annotated[float, typer.Option(help="Of rows that name none.")] = 1.0,
     engine: Annotated[Engine, typer.Option(help="Through Ray Serve, or inside Ray Data.")] = "serve",
-    root: Annotated[Path | None, typer.Option(help="Where paths start [default: manifest's folder].")] = None,
+    root: Annotated[str | None, typer.Option(help="Where paths start [default: manifest's folder].")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the batch in the folder.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Ray Data actors.")] = None,
     grain: Annotated[
@@ -66,7 +65,7 @@ def batch_run(
 
 @batch.command("status")
 def batch_status(
-    out: Annotated[Path, typer.Argument(help="A batch folder.")],
+    out: Annotated[str, typer.Argument(help="A batch folder.")],
     follow: Annotated[
         bool, typer.Option("--watch", help="Go on until it is complete or its driver has ended.")
     ] = False,
@@ -78,7 +77,7 @@ def batch_status(
     look = watch(out).look
     found = look()
     if follow and as_json:
-        while found.running and not found.complete:
+        while found.running is not False and not found.complete:
             say(_as_json(found))
             time.sleep(PLAIN_EVERY)
             found = look()
@@ -91,7 +90,7 @@ def _followed(found: Status, look: Callable[[], Status]) -> Status:
     """The last status, after progress has shown those before it; looks only at what is new."""
     pause = 1.0 if sys.stderr.isatty() else PLAIN_EVERY
     with Meter("batch", found.rows, "rows", before=found.done) as meter:
-        while found.running and not found.complete:
+        while found.running is not False and not found.complete:
             time.sleep(pause)
             found = look()
             if more := found.done - meter.done:
@@ -100,7 +99,8 @@ def _followed(found: Status, look: Callable[[], Status]) -> Status:
 
 
 def _as_text(found: Status) -> str:
-    state = "running" if found.running else "complete" if found.complete else "stopped; use --resume"
+    stopped = "stopped" if found.running is False else "running or stopped"
+    state = "running" if found.running else "complete" if found.complete else f"{stopped}; use --resume"
     return f"{found.done:,} of {found.rows:,} rows done, {found.ok:,} ok, {found.failed:,} failed; {state}"
 
 
@@ -110,7 +110,7 @@ def _as_json(found: Status) -> str:
 
 
 @batch.command("results")
-def batch_results(out: Annotated[Path, typer.Argument(help="A batch folder.")]) -> None:
+def batch_results(out: Annotated[str, typer.Argument(help="A batch folder.")]) -> None:
     """The ledger: one JSON object a line, in the order of the manifest."""
     from emoray.batch.audit import results
 
@@ -119,7 +119,7 @@ def batch_results(out: Annotated[Path, typer.Argument(help="A batch folder.")]) 
 
 
 @batch.command("verify")
-def batch_verify(out: Annotated[Path, typer.Argument(help="A batch folder.")]) -> None:
+def batch_verify(out: Annotated[str, typer.Argument(help="A batch folder.")]) -> None:
     """Check that every row is there once, and every file as it was written."""
     from emoray.batch.audit import verify
 
@@ -134,7 +134,7 @@ def batch_verify(out: Annotated[Path, typer.Argument(help="A batch folder.")]) -
 
 @batch.command("retry-failed")
 def batch_retry(
-    out: Annotated[Path, typer.Argument(help="A complete batch folder.")], local: Local = False
+    out: Annotated[str, typer.Argument(help="A complete batch folder.")], local: Local = False
 ) -> None:
     """Answer the failed rows of a batch again."""
     start_ray(local=local)
@@ -143,7 +143,7 @@ def batch_retry(
     _tell(out, retry_failed(out))
 
 
-def _tell(out: Path, summary: Any) -> None:
+def _tell(out: str, summary: Any) -> None:
     """The end of a batch; exit 3 if rows failed."""
     say(
         f"{out}: {summary.rows:,} rows, {summary.ok:,} ok, {summary.failed:,} failed, {summary.seconds:.0f} s"

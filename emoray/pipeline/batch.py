@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ import ray.data
 
 from emoray.batch import ledger
 from emoray.batch.audit import Status, status_of
-from emoray.batch.folder import RUN, BatchSettings, Run, driving, even_grain, refuse_foreign, versions
+from emoray.batch.entries import write_entries
+from emoray.batch.fence import driving, refuse_overtaken
+from emoray.batch.folder import RUN, BatchSettings, Run, even_grain, refuse_foreign, versions
 from emoray.batch.grain import Engine, Work
 from emoray.batch.ledger import Layout
 from emoray.batch.publish import sweep
@@ -31,7 +33,8 @@ from emoray.errors import BatchError, ManifestError
 from emoray.pipeline.engines import EnginePlan, plan_engine
 from emoray.pipeline.grains import do_grains_recorded
 from emoray.progress import Meter
-from emoray.readers.manifest import Entry, read_manifest
+from emoray.readers.manifest import Entry, open_manifest
+from emoray.storage import Place, place, why
 
 log = logging.getLogger(__name__)
 
@@ -50,18 +53,18 @@ class Summary:
 
 
 def run_batch(
-    manifest: Path,
-    out: Path,
+    manifest: str | Path | Place,
+    out: str | Path | Place,
     settings: BatchSettings | None = None,
     *,
     resume: bool = False,
-    root: Path | None = None,
+    root: str | Path | Place | None = None,
     engine: EnginePlan | None = None,
 ) -> Summary:
     """Answer every row of a manifest, or those that an earlier drive of the same batch left.
 
     Args:
-        manifest: JSONL, CSV or Parquet.
+        manifest: JSONL, CSV or Parquet; like ``out`` and ``root`` a local path or a URI (``storage.py``).
         out: the batch folder; new or empty, unless ``resume``.
         settings: how to answer.
         resume: go on with what is in ``out``, if anything is.
@@ -76,33 +79,34 @@ def run_batch(
         KeyboardInterrupt: interrupted; its text says how far the batch is.
     """
     started = time.monotonic()
-    settings, out = (settings or BatchSettings()).anywhere(), out.absolute()
-    data = _read(manifest)
-    root = (root or manifest.parent).resolve()
-    entries = read_manifest(data, name=manifest.name, root=root)
-    engine = engine or plan_engine(settings, len(entries))
+    settings, folder = (settings or BatchSettings()).anywhere(), place(out)
+    table, start = place(manifest), _resolved(place(manifest).parent if root is None else place(root))
+    checked = open_manifest(_read(table), name=table.name)
+    engine = engine or plan_engine(settings, checked.ids.rows)
     engine.check_cluster()
-    manifest_is = {"manifest": hashlib.sha256(data).hexdigest(), "root": str(root)}
+    manifest_is = {"manifest": hashlib.sha256(checked.data).hexdigest(), "root": str(start)}
     run = Run(
         identity=manifest_is | engine.identity(settings),
         settings=asdict(settings),
-        manifest=str(manifest.absolute()),
-        rows=len(entries),
-        grain=settings.grain or even_grain(len(entries), engine.workers),
+        manifest=str(table),
+        root=start.uri,
+        rows=checked.ids.rows,
+        grain=settings.grain or even_grain(checked.ids.rows, engine.workers),
         versions=versions(),
     )
-    refuse_foreign(out)
-    with driving(out) as fence:
-        sweep(out)
-        run = _entered(run, out, entries, resume=resume)
-        layout = run.layout(out)
-        work = _work(layout, root, fence, engine, settings)
+    refuse_foreign(folder)
+    with driving(folder) as fence:
+        sweep(folder)
+        run = _entered(run, folder, checked.entries(start), fence, resume=resume)
+        del checked  # a large manifest, and from here on the stored one counts
+        layout = run.layout(folder)
+        work = _work(layout, start, fence, engine, settings)
         _drive(layout, ledger.pending(layout), work, engine)
         return _summary(status_of(layout), started)
 
 
 def retry_failed(
-    out: Path, settings: BatchSettings | None = None, *, engine: EnginePlan | None = None
+    out: str | Path | Place, settings: BatchSettings | None = None, *, engine: EnginePlan | None = None
 ) -> Summary:
     """Answer the failed rows of a complete batch again; files that were mended since are read anew.
 
@@ -116,34 +120,38 @@ def retry_failed(
     Raises:
         BatchError, ClusterError, KeyboardInterrupt: see ``run_batch``; or the batch is not complete.
     """
-    started, out = time.monotonic(), out.absolute()
-    run = Run.load(out)
+    started, folder = time.monotonic(), place(out)
+    run = Run.load(folder)
     settings = settings.anywhere() if settings else run.stored_settings()
     engine = engine or plan_engine(settings, run.rows)
     engine.check_cluster()
-    root = Path(run.identity["root"])
-    run.refuse_other(engine.identity(settings), out)
-    with driving(out) as fence:
-        layout = run.layout(out)
+    run.refuse_other(engine.identity(settings), folder)
+    with driving(folder) as fence:
+        layout = run.layout(folder)
         if ledger.pending(layout):
-            raise BatchError(out, "is not complete; finish it with --resume first")
-        sweep(out)
-        work = _work(layout, root, fence, engine, settings, again=True)
+            raise BatchError(folder, "is not complete; finish it with --resume first")
+        sweep(folder)
+        work = _work(layout, place(run.root), fence, engine, settings, again=True)
         _drive(layout, ledger.failed_grains(layout), work, engine)
         return _summary(status_of(layout), started)
 
 
-def _read(manifest: Path) -> bytes:
+def _read(manifest: Place) -> bytes:
     try:
         return manifest.read_bytes()
     except OSError as err:
-        raise ManifestError(manifest, f"cannot be read ({err.strerror}); check the path") from err
+        raise ManifestError(manifest, f"cannot be read ({why(err)}); check the path") from err
 
 
-def _entered(run: Run, out: Path, entries: Sequence[Entry], *, resume: bool) -> Run:
+def _resolved(root: Place) -> Place:
+    return root if root.local is None else place(root.local.resolve())
+
+
+def _entered(run: Run, out: Place, entries: Iterable[Entry], fence: int, *, resume: bool) -> Run:
     """The run of this folder: the one that is there, if it may go on, else this one, written down."""
     if not (out / RUN).exists():
-        ledger.write_entries(run.layout(out), entries)
+        write_entries(run.layout(out), entries)
+        refuse_overtaken(out, fence)
         run.save(out)
         return run
     there = Run.load(out)
@@ -165,7 +173,7 @@ def _entered(run: Run, out: Path, entries: Sequence[Entry], *, resume: bool) -> 
 
 def _work(
     layout: Layout,
-    root: Path,
+    root: Place,
     fence: int,
     engine: EnginePlan,
     settings: BatchSettings,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import uuid
 from pathlib import Path
@@ -28,6 +29,7 @@ from emoray.readers.metadata import PieceMetadata, read_metadata
 
 SHARD_FILES = 64
 """Files in one task and in one part."""
+_URI = re.compile(r"(s3|gs|gcs|file):/")
 SUMMARY = pa.schema([("summary", pa.string()), ("problem", pa.string())])
 """What a task tells the driver: what is in its part, or why it could not be written."""
 
@@ -45,6 +47,7 @@ def ingest(
     Raises:
         CorpusError: nothing to read, nowhere to write, or ``out`` is there and ``overwrite`` is not set.
     """
+    _refuse_uris(folder, out)
     known = read_metadata(metadata) if metadata else {}
     files = list_files(folder, known, only_listed=only_listed)
     if out.exists() and not overwrite:
@@ -86,6 +89,14 @@ def list_files(folder: Path, known: dict[str, PieceMetadata], *, only_listed: bo
         for path in sorted(known.keys() if only_listed else found | known.keys())
     ]
     return pa.Table.from_pylist(named, corpus.FILES)
+
+
+def _refuse_uris(*folders: Path) -> None:
+    for folder in folders:
+        if _URI.match(str(folder)):
+            raise CorpusError(
+                folder, "is a URI; give a folder that every node sees, a corpus is read from there"
+            )
 
 
 def _write_parts(files: pa.Table, root: Path, staging: Path) -> CorpusSummary:

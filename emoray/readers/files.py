@@ -5,6 +5,9 @@ Conventions
 A path is text, relative to the root, with ``/`` between its parts. Links may be followed as long as they
 stay inside the root. ``inside`` checks; ``read_inside`` checks again and opens in one go, because between
 the check of a manifest and the turn of a row somebody may have changed the disk.
+
+On an object store a path is a part of a key, and a key leads nowhere else: its words are checked, and
+whether it is there shows when it is read. To ask beforehand would be a request for every row.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import stat
 from pathlib import Path
 
 from emoray.errors import RequestError
+from emoray.storage import Place, why
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _LONGEST_SHOWN = 200
@@ -38,12 +42,7 @@ def inside(root: Path, text: str, *, most_bytes: int, subject: str = "file") -> 
         RequestError: it is no relative path, leaves the root, is missing, no regular file or too large.
     """
     name = f"{subject} {shown(text)}"
-    if _URL.match(text):
-        raise RequestError(name, "is a URL; download the file and give its path")
-    if text.startswith("/"):
-        raise RequestError(name, "is an absolute path; give it relative to the root")
-    if ".." in text.split("/"):
-        raise RequestError(name, "contains '..'; give a path that stays inside the root")
+    _check_words(name, text)
     try:
         whole_root = Path(os.path.realpath(root, strict=True))
         path = Path(os.path.realpath(whole_root / text, strict=True))
@@ -77,6 +76,46 @@ def read_inside(root: Path, text: str, *, most_bytes: int, subject: str = "file"
     return data
 
 
+def check_inside(root: Place, text: str, *, most_bytes: int, subject: str = "file") -> None:
+    """Check what can be checked of ``text`` without reading it, wherever the root is.
+
+    Raises:
+        RequestError: see ``inside``.
+    """
+    if root.local is not None:
+        inside(root.local, text, most_bytes=most_bytes, subject=subject)
+    else:
+        _check_words(f"{subject} {shown(text)}", text)
+
+
+def read_from(root: Place, text: str, *, most_bytes: int, subject: str = "file") -> bytes:
+    """The bytes of the file that ``text`` names, wherever the root is.
+
+    Raises:
+        RequestError: see ``read_inside``. BatchError: an object store cannot be reached.
+    """
+    if root.local is not None:
+        return read_inside(root.local, text, most_bytes=most_bytes, subject=subject)
+    name = f"{subject} {shown(text)}"
+    _check_words(name, text)
+    try:
+        data = (root / text).read_bytes(most_bytes + 1)
+    except OSError as err:
+        raise RequestError(name, _reason(err)) from None
+    if len(data) > most_bytes:
+        raise RequestError(name, f"has more than {most_bytes:,} bytes; give a shorter file")
+    return data
+
+
+def _check_words(name: str, text: str) -> None:
+    if _URL.match(text):
+        raise RequestError(name, "is a URL; download the file and give its path")
+    if text.startswith("/"):
+        raise RequestError(name, "is an absolute path; give it relative to the root")
+    if ".." in text.split("/"):
+        raise RequestError(name, "contains '..'; give a path that stays inside the root")
+
+
 def _open(root: Path, parts: tuple[str, ...]) -> int:
     """Open part by part without following links: the path is resolved, so a link in it is a swap."""
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
@@ -105,4 +144,4 @@ def _check(name: str, found: os.stat_result, most_bytes: int) -> None:
 def _reason(err: OSError) -> str:
     if isinstance(err, FileNotFoundError):
         return "does not exist; check the path and the root"
-    return f"cannot be read ({err.strerror}); check the path and its permissions"
+    return f"cannot be read ({why(err)}); check the path and its permissions"

@@ -6,16 +6,18 @@ One row, one ``Entry``, in the order of the manifest; a bad row is an entry with
 every row in doubt is an error of the whole manifest (``readers/rows.py``): a misspelt column ``strenght``
 would otherwise be ignored 100,000 times. Numbers may be written as text, because CSV has nothing else.
 Paths are checked by ``readers/files.py``, here and again when the row's turn comes.
+
+A manifest is read twice: first for what it is as a whole and for its ids (``readers/ids.py``), then row by
+row, so that millions of rows need no more memory than their bytes.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 import re
-from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,10 @@ from typing import Any
 from emoray.config import GUIDANCE_MODES, RANGES, Limits
 from emoray.emotion import parse_curve, parse_emotion
 from emoray.errors import RequestError
-from emoray.readers.files import inside, shown
+from emoray.readers.files import check_inside, shown
+from emoray.readers.ids import Ids, Naming, gather_ids
 from emoray.readers.rows import Row, read_rows
+from emoray.storage import Place, place
 
 COLUMNS = (
     "id",
@@ -84,29 +88,59 @@ class Entry:
         return found
 
 
-def read_manifest(data: bytes, *, name: str, root: Path, limits: Limits | None = None) -> list[Entry]:
-    """Read and check a manifest.
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest that can be used as a whole, and from which rows may be taken one after the other."""
+
+    data: bytes
+    name: str
+    ids: Ids
+
+    def entries(self, root: str | Path | Place, limits: Limits | None = None) -> Iterator[Entry]:
+        """One entry a row, in order, with its files looked for in ``root``.
+
+        Args:
+            root: the folder that its paths start from and may not leave.
+            limits: sizes to refuse beyond.
+        """
+        folder, naming, limits = place(root), Naming(self.ids), limits or Limits()
+        for number, row in enumerate(read_rows(self.data, name=self.name, columns=COLUMNS), start=1):
+            yield _check_files(_with_id(_entry(number, row), row, naming), folder, limits)
+
+
+def open_manifest(data: bytes, *, name: str) -> Manifest:
+    """Look through a manifest for what puts every row in doubt.
 
     Args:
         data: the file's bytes.
         name: its name; the suffix tells the format (.jsonl .ndjson .csv .parquet).
-        root: the folder that its paths start from and may not leave.
-        limits: sizes to refuse beyond.
-
-    Returns:
-        One entry a row, in order.
 
     Raises:
         ManifestError: the manifest as a whole cannot be used.
     """
     rows = read_rows(data, name=name, columns=COLUMNS)
-    entries = [_entry(number, row) for number, row in enumerate(rows, start=1)]
-    return [_check_files(entry, root, limits or Limits()) for entry in _with_ids(entries, rows)]
+    ids = gather_ids((given, "" if given else row.text) for row in rows for given in [_given_id(row)])
+    return Manifest(data, name, ids)
+
+
+def read_manifest(
+    data: bytes, *, name: str, root: str | Path | Place, limits: Limits | None = None
+) -> list[Entry]:
+    """All entries of a manifest at once: see ``open_manifest`` and ``Manifest.entries``.
+
+    Raises:
+        ManifestError: the manifest as a whole cannot be used.
+    """
+    return list(open_manifest(data, name=name).entries(root, limits))
+
+
+def _given_id(row: Row) -> str:
+    return str(row.cells.get("id", ""))
 
 
 def _entry(number: int, row: Row) -> Entry:
     """The row's cells as an entry; its id is still the text of the cell, empty without one."""
-    name = str(row.cells.get("id", ""))
+    name = _given_id(row)
     if row.error:
         return Entry(row=number, id=name, error=row.error)
     try:
@@ -193,46 +227,27 @@ def _number(name: str, value: object) -> float | int:
     return int(number)
 
 
-def _with_ids(entries: list[Entry], rows: list[Row]) -> list[Entry]:
-    """Every entry with an id: its own, or a hash of what the row says; an id given twice is an error.
+def _with_id(entry: Entry, row: Row, naming: Naming) -> Entry:
+    """The entry with an id: its own, or a hash of what the row says; an id given twice is an error.
 
     The first row with an id keeps it, whatever else is wrong with it.
     """
-    first: dict[str, int] = {}
-    for entry in entries:
-        if entry.id:
-            first.setdefault(entry.id, entry.row)
-    copies: Counter[str] = Counter()
-    done = []
-    for entry, row in zip(entries, rows, strict=True):
-        if not entry.id:
-            name = _hash_id(row.text, copies, first)
-            done.append(dataclasses.replace(entry, id=name))
-        elif first[entry.id] != entry.row and entry.error is None:
-            reason = f"is given twice, first in row {first[entry.id]}; give each row an id of its own"
-            done.append(Entry(row=entry.row, id=entry.id, error=f"id {entry.id}: {reason}"))
-        else:
-            done.append(dataclasses.replace(entry, id=shown(entry.id)[:_LONGEST_ID]))
-    return done
+    if not entry.id:
+        return dataclasses.replace(entry, id=naming.name(row.text))
+    first = naming.first_with(entry.id, entry.row)
+    if first != entry.row and entry.error is None:
+        reason = f"is given twice, first in row {first}; give each row an id of its own"
+        return Entry(row=entry.row, id=entry.id, error=f"id {entry.id}: {reason}")
+    return dataclasses.replace(entry, id=shown(entry.id)[:_LONGEST_ID]) if entry.error else entry
 
 
-def _hash_id(text: str, copies: Counter[str], taken: dict[str, int]) -> str:
-    """16 hex digits; the second row that says the same gets ``-2``, the third ``-3``."""
-    name = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
-    while True:
-        copies[name] += 1
-        numbered = name if copies[name] == 1 else f"{name}-{copies[name]}"
-        if numbered not in taken:
-            return numbered
-
-
-def _check_files(entry: Entry, root: Path, limits: Limits) -> Entry:
+def _check_files(entry: Entry, root: Place, limits: Limits) -> Entry:
     """The entry, with a mendable error if one of its files cannot be had."""
     if entry.error:
         return entry
     try:
         for column, (path, most_bytes) in entry.files(limits).items():
-            inside(root, path, most_bytes=most_bytes, subject=column)
+            check_inside(root, path, most_bytes=most_bytes, subject=column)
     except RequestError as err:
         return dataclasses.replace(entry, error=str(err), mendable=True)
     return entry

@@ -21,20 +21,29 @@ from typing import Any
 from emoray.errors import ManifestError
 from emoray.readers.files import shown
 
+_ROWS_AT_ONCE = 4096
+"""Of Parquet: what is decoded together."""
+
 
 @dataclass(frozen=True)
 class Row:
     """One row as it was written."""
 
     cells: dict[str, Any]
-    text: str
-    """What the row says, the same in every format: an id-less row gets its id from it."""
+    broken: str = ""
+    """What a row without cells says instead."""
     error: str | None = None
     """Why it has no cells."""
 
+    @property
+    def text(self) -> str:
+        """What the row says, the same in every format: an id-less row gets its id from it."""
+        cells = {column: str(value) for column, value in self.cells.items()}
+        return self.broken or json.dumps(cells, sort_keys=True)
 
-def read_rows(data: bytes, *, name: str, columns: Collection[str]) -> list[Row]:
-    """Every row of the table.
+
+def read_rows(data: bytes, *, name: str, columns: Collection[str]) -> Iterator[Row]:
+    """Every row of the table, one after the other.
 
     Args:
         data: the file's bytes.
@@ -47,26 +56,25 @@ def read_rows(data: bytes, *, name: str, columns: Collection[str]) -> list[Row]:
     suffix = Path(name).suffix.lower()
     if suffix not in _FORMATS:
         raise ManifestError(name, f"is not one of {' '.join(_FORMATS)}; name it by its format")
-    rows = list(_FORMATS[suffix](data, name))
-    if not rows:
-        raise ManifestError(name, "holds no rows; write one a picture and seed pair")
-    for number, row in enumerate(rows, start=1):
+    number = 0
+    for number, row in enumerate(_FORMATS[suffix](data, name), start=1):
         if unknown := [shown(column) for column in row.cells if column not in columns]:
             reason = f"row {number} has an unknown column {', '.join(unknown)}"
             raise ManifestError(name, f"{reason}; known are {', '.join(columns)}")
-    return rows
+        yield row
+    if not number:
+        raise ManifestError(name, "holds no rows; write one a picture and seed pair")
 
 
 def _row(cells: dict[str, Any]) -> Row:
-    filled = {column: value for column, value in cells.items() if value is not None and value != ""}
-    text = json.dumps({column: str(value) for column, value in filled.items()}, sort_keys=True)
-    return Row(filled, text)
+    return Row({column: value for column, value in cells.items() if value is not None and value != ""})
 
 
 def _json_lines(data: bytes, name: str) -> Iterator[Row]:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ManifestError(name, "is UTF-16; save it as UTF-8")
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+    for number, ended in enumerate(io.BytesIO(data), start=1):
+        line = ended.removesuffix(b"\n").removeprefix(b"\xef\xbb\xbf" if number == 1 else b"")
         if not line.strip():
             continue
         try:
@@ -81,15 +89,18 @@ def _json_lines(data: bytes, name: str) -> Iterator[Row]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    twice = [column for column, times in Counter(column for column, _ in pairs).items() if times > 1]
-    if twice:
+    cells = dict(pairs)
+    if len(cells) < len(pairs):
+        twice = [column for column, times in Counter(column for column, _ in pairs).items() if times > 1]
         raise ValueError(f"{shown(twice[0])} is given twice")
-    return dict(pairs)
+    return cells
 
 
 def _csv(data: bytes, name: str) -> Iterator[Row]:
     try:
-        lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        data.decode()  # to know the place of what is not UTF-8
+        text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
+        lines = csv.reader(text, strict=True)
         header = [column.strip() for column in next(lines, [])]
         _refuse_twins(header, name)
         for cells in lines:
@@ -112,13 +123,13 @@ def _parquet(data: bytes, name: str) -> Iterator[Row]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(io.BytesIO(data))
-        _refuse_twins(table.column_names, name)
-        rows = table.to_pylist()
+        file = pq.ParquetFile(io.BytesIO(data))
+        _refuse_twins(file.schema_arrow.names, name)
+        for batch in file.iter_batches(_ROWS_AT_ONCE):
+            yield from map(_row, batch.to_pylist())
     except (pa.ArrowException, OSError, UnicodeDecodeError) as err:
         reason = shown(str(err).splitlines()[0] if str(err) else type(err).__name__)
         raise ManifestError(name, f"is not Parquet that can be read ({reason}); write it again") from None
-    yield from map(_row, rows)
 
 
 def _refuse_twins(header: list[str], name: str) -> None:

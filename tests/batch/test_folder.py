@@ -6,16 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from emoray.batch.folder import (
-    MOST_ROWS,
-    BatchSettings,
-    Run,
-    driving,
-    even_grain,
-    fence_of,
-    is_driven,
-    refuse_foreign,
-)
+from emoray.batch.folder import MOST_ROWS, BatchSettings, Run, even_grain, refuse_foreign
+from emoray.batch.publish import publish
 from emoray.errors import BatchError, ConfigError
 
 IDENTITY = {"manifest": "a" * 64, "checkpoint": "b" * 64, "root": "/music", "strength": 1.0}
@@ -23,78 +15,57 @@ IDENTITY = {"manifest": "a" * 64, "checkpoint": "b" * 64, "root": "/music", "str
 
 def run(**changes: object) -> Run:
     settings = {"checkpoint": "runs/x", "engine": "data"}
-    fields = {"identity": IDENTITY, "settings": settings, "manifest": "m.jsonl", "rows": 5, "grain": 2}
+    fields = {
+        "identity": IDENTITY,
+        "settings": settings,
+        "manifest": "m.jsonl",
+        "root": ".",
+        "rows": 5,
+        "grain": 2,
+    }
     return Run(**(fields | {"versions": {}} | changes))
 
 
-def test_a_run_comes_back_as_it_was_saved(tmp_path):
-    run().save(tmp_path)
-    assert Run.load(tmp_path) == run()
+def test_a_run_comes_back_as_it_was_saved(folder):
+    run().save(folder)
+    assert Run.load(folder) == run()
     assert run().stored_settings() == BatchSettings(checkpoint=Path("runs/x"), engine="data")
 
 
-def test_a_folder_without_run_json_is_no_batch_folder(tmp_path):
+def test_a_folder_without_run_json_is_no_batch_folder(folder):
     with pytest.raises(BatchError, match="is not a batch folder"):
-        Run.load(tmp_path)
+        Run.load(folder)
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [("{", "cannot be used"), ("[]", "cannot be used"), ('{"surprise": 1}', "unknown setting surprise")],
 )
-def test_a_broken_run_json_is_refused(tmp_path, text, reason):
-    (tmp_path / "run.json").write_text(text)
+def test_a_broken_run_json_is_refused(folder, text, reason):
+    publish({folder / "run.json": text.encode()})
     with pytest.raises(BatchError, match=reason):
-        Run.load(tmp_path)
+        Run.load(folder)
 
 
-def test_a_run_of_another_version_is_refused(tmp_path):
-    run(version=99).save(tmp_path)
-    with pytest.raises(BatchError, match="has version 99, this emoray reads 1"):
-        Run.load(tmp_path)
+def test_a_run_of_another_version_is_refused(folder):
+    run(version=99).save(folder)
+    with pytest.raises(BatchError, match="has version 99, this emoray reads 2"):
+        Run.load(folder)
 
 
-def test_a_refusal_names_all_that_differs(tmp_path):
-    run().refuse_other(IDENTITY, tmp_path)
+def test_a_refusal_names_all_that_differs(folder):
+    run().refuse_other(IDENTITY, folder)
     with pytest.raises(BatchError, match=r"another manifest and another strength \(1\.0, now 0\.5\); choose"):
-        run().refuse_other(IDENTITY | {"manifest": "c" * 64, "strength": 0.5}, tmp_path)
+        run().refuse_other(IDENTITY | {"manifest": "c" * 64, "strength": 0.5}, folder)
 
 
-def test_only_one_driver_at_a_time_and_each_has_a_higher_fence(tmp_path):
-    out = tmp_path / "new" / "out"
-    assert not is_driven(out)
-    with driving(out) as first:
-        assert is_driven(out)
-        assert fence_of(out) == first
-        with (
-            pytest.raises(BatchError, match=r"is in use by process \d+ on .*; wait for it to end"),
-            driving(out),
-        ):
-            pass
-    assert not is_driven(out)
-    with driving(out) as second:
-        assert second > first
-
-
-def test_a_driver_that_is_gone_holds_no_lock(tmp_path):
-    (tmp_path / "run.lock").write_text("7 process 1 on nowhere\n")
-    with driving(tmp_path) as fence:
-        assert fence == 8
-
-
-def test_a_folder_that_cannot_be_made_is_said(tmp_path):
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(BatchError, match="cannot be written"), driving(tmp_path / "file" / "out"):
-        pass
-
-
-def test_a_folder_with_other_files_is_not_taken(tmp_path):
-    for name in ("run.lock", "manifest.parquet", ".run.json.0.emoray-tmp"):  # a drive that ended early
-        (tmp_path / name).write_bytes(b"")
-    refuse_foreign(tmp_path)
-    (tmp_path / "holiday.jpg").write_bytes(b"")
+def test_a_folder_with_other_files_is_not_taken(folder):
+    for name in ("run.lock", "fences/1", "manifest/x", ".run.json.0.emoray-tmp"):  # a drive that ended early
+        publish({folder / name: b""})
+    refuse_foreign(folder)
+    publish({folder / "holiday.jpg": b""})
     with pytest.raises(BatchError, match=r"holds 'holiday\.jpg' and is not a batch folder"):
-        refuse_foreign(tmp_path)
+        refuse_foreign(folder)
 
 
 @pytest.mark.parametrize(
@@ -112,9 +83,9 @@ def test_a_bad_setting_is_refused_by_name(settings, reason):
         BatchSettings(**settings)
 
 
-def test_what_is_stored_can_be_read_by_a_person(tmp_path):
-    run().save(tmp_path)
-    assert json.loads((tmp_path / "run.json").read_text())["identity"] == IDENTITY
+def test_what_is_stored_can_be_read_by_a_person(folder):
+    run().save(folder)
+    assert json.loads((folder / "run.json").read_bytes())["identity"] == IDENTITY
 
 
 @pytest.mark.parametrize("rows", [1, 9, 64, 65, 129, 200, 2000, 100_001])

@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
 from emoray.batch import grain, ledger
 from emoray.batch.audit import status_of
-from emoray.batch.folder import driving
+from emoray.batch.entries import write_entries
+from emoray.batch.fence import driving
 from emoray.batch.grain import Work, do_grain
 from emoray.batch.ledger import Layout
+from emoray.batch.publish import publish
 from emoray.errors import ClusterError
 from emoray.items import Item, Result
 from emoray.readers.manifest import Entry
+from emoray.storage import Place
 
 
 class Echo:
@@ -35,13 +37,11 @@ class Echo:
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Work:
-    root = tmp_path / "root"
-    root.mkdir()
-    for name in ("a", "b", "bad"):
-        (root / f"{name}.mid").write_bytes(name.encode())
-    (root / "face.png").write_bytes(b"face")
-    layout = Layout(tmp_path / "out", rows=5, grain=5)
+def work(folder: Place) -> Work:
+    root = folder / "root"
+    publish({root / f"{name}.mid": name.encode() for name in ("a", "b", "bad")})
+    publish({root / "face.png": b"face"})
+    layout = Layout(folder / "out", rows=5, grain=5)
     with driving(layout.out) as fence:
         pass
     entries = [
@@ -51,7 +51,7 @@ def work(tmp_path: Path) -> Work:
         Entry(row=4, id="bad", seed="bad.mid", valence=1.0),
         Entry(row=5, id="gone", seed="gone.mid", valence=1.0, error="does not exist", mendable=True),
     ]
-    ledger.write_entries(layout, entries)
+    write_entries(layout, entries)
     return Work(layout=layout, root=root, fence=fence, guidance="seed", strength=2.0, without_seed=True)
 
 
@@ -85,14 +85,14 @@ def test_an_item_takes_the_settings_of_the_run_where_its_row_names_none(work):
 
 
 def test_a_file_that_appears_before_its_turn_is_answered(work):
-    (work.root / "gone.mid").write_bytes(b"found")
+    publish({work.root / "gone.mid": b"found"})
     assert do_grain(work, 0, Echo())["ok"] == 3
 
 
 def test_again_asks_only_for_failed_rows_and_counts_their_attempts(work):
     do_grain(work, 0, Echo())
     before = ledger.read_part(work.layout, 0)
-    (work.root / "bad.mid").write_bytes(b"better")
+    publish({work.root / "bad.mid": b"better"})
     engine = Echo()
     do_grain(dataclasses.replace(work, again=True), 0, engine)
     assert [item.id for item in engine.asked[0]] == ["bad"]
@@ -127,8 +127,8 @@ def test_a_service_that_is_gone_is_the_problem_of_the_grain_and_of_no_row(work):
 
 
 def test_a_folder_that_cannot_be_written_is_the_problem_of_the_grain(work):
-    (work.layout.out / "results").write_bytes(b"in the way")
+    publish({work.layout.out / "results": b"in the way"})
     summary = do_grain(work, 0, Echo())
     assert "cannot be written" in summary["problem"][1]
-    (work.layout.out / "results").unlink()
+    (work.layout.out / "results").delete()
     assert do_grain(work, 0, Echo())["problem"] is None

@@ -14,10 +14,13 @@ from pathlib import Path
 import pytest
 
 from emoray.batch import ledger
-from emoray.batch.folder import Run, driving
+from emoray.batch.entries import write_entries
+from emoray.batch.fence import driving
+from emoray.batch.folder import Run
 from emoray.batch.ledger import SCHEMA, Layout
 from emoray.cli import batch, main
 from emoray.readers.manifest import Entry
+from emoray.storage import place
 
 LAYOUT_ROWS, GRAIN = 6, 2
 Status = Callable[..., tuple[str, str]]
@@ -26,9 +29,12 @@ Status = Callable[..., tuple[str, str]]
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     """A batch of six rows, two of them done."""
-    layout = Layout(tmp_path, rows=LAYOUT_ROWS, grain=GRAIN)
-    ledger.write_entries(layout, [Entry(row=place, id=str(place)) for place in range(1, LAYOUT_ROWS + 1)])
-    Run(identity={}, settings={}, manifest="m.csv", rows=LAYOUT_ROWS, grain=GRAIN, versions={}).save(tmp_path)
+    out = place(tmp_path)
+    layout = Layout(out, rows=LAYOUT_ROWS, grain=GRAIN)
+    write_entries(layout, [Entry(row=place, id=str(place)) for place in range(1, LAYOUT_ROWS + 1)])
+    Run(
+        identity={}, settings={}, manifest="m.csv", root="/", rows=LAYOUT_ROWS, grain=GRAIN, versions={}
+    ).save(out)
     commit(layout, 0)
     return layout
 

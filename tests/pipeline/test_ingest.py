@@ -88,6 +88,17 @@ def test_a_part_that_cannot_be_written_is_told_and_not_raised(tmp_path):
     assert (told["summary"], told["problem"]) == (None, "No such file or directory")
 
 
+@pytest.mark.parametrize("uri", ["s3://bucket/corpus", "file:///corpus"])
+def test_an_object_store_is_refused_and_no_folder_gets_its_name(collection, tmp_path, monkeypatch, uri):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(CorpusError, match="is a URI; give a folder that every node sees"):
+        ingest(collection, Path(uri))
+    with pytest.raises(CorpusError, match="is a URI"):
+        ingest(Path(uri), tmp_path / "out")
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_a_folder_without_midi_is_refused(tmp_path):
     with pytest.raises(CorpusError, match=r"holds no \.mid or \.midi files"):
         list_files(tmp_path, {})

@@ -3,10 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pyarrow.fs import _MockFileSystem
 
 from emoray.errors import RequestError
 from emoray.readers import files
-from emoray.readers.files import inside, read_inside
+from emoray.readers.files import check_inside, inside, read_from, read_inside
+from emoray.storage import Place, place
 
 
 @pytest.fixture
@@ -54,3 +56,39 @@ def test_a_file_that_grew_after_the_check_is_refused(root, monkeypatch):
 def test_a_missing_root_is_said(tmp_path):
     with pytest.raises(RequestError, match="does not exist; check the path and the root"):
         read_inside(tmp_path / "none", "a.mid", most_bytes=5)
+
+
+def store(*names: str) -> Place:
+    system = _MockFileSystem()
+    system.create_dir("bucket/root/deep")
+    for name in names:
+        with system.open_output_stream(f"bucket/{name}") as file:
+            file.write(b"music")
+    return Place(system, "bucket/root")
+
+
+def test_on_a_store_a_path_is_a_part_of_a_key():
+    assert read_from(store("root/deep/a.mid"), "deep/a.mid", most_bytes=5) == b"music"
+    with pytest.raises(RequestError, match=r"file a\.mid: has more than 4 bytes"):
+        read_from(store("root/a.mid"), "a.mid", most_bytes=4)
+    with pytest.raises(RequestError, match=r"file gone\.mid: does not exist; check the path and the root"):
+        read_from(store(), "gone.mid", most_bytes=4)
+    check_inside(store(), "gone.mid", most_bytes=4)  # not asked for before its turn
+
+
+@pytest.mark.parametrize(
+    "text", ["../secret.mid", "deep/../../secret.mid", "/bucket/secret.mid", "s3://bucket/x"]
+)
+def test_on_a_store_no_path_leaves_the_root(text):
+    root = store("secret.mid")
+    for look in (read_from, check_inside):
+        with pytest.raises(RequestError, match=r"contains '\.\.'|is an absolute path|is a URL"):
+            look(root, text, most_bytes=10)
+
+
+def test_a_root_on_this_machine_is_checked_as_before(root):
+    (root / "out.mid").symlink_to(root.parent / "secret.mid")
+    for look in (read_from, check_inside):
+        with pytest.raises(RequestError, match="leaves the root"):
+            look(place(root), "out.mid", most_bytes=10)
+    assert read_from(place(root), "deep/a.mid", most_bytes=5) == b"music"

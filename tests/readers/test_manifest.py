@@ -14,7 +14,8 @@ import pytest
 
 from emoray.config import Limits
 from emoray.errors import ManifestError
-from emoray.readers.manifest import Entry, read_manifest
+from emoray.readers import ids
+from emoray.readers.manifest import Entry, open_manifest, read_manifest
 
 GOOD = {"id": "good", "seed": "a.mid", "emotion": "happy"}
 
@@ -250,3 +251,27 @@ def test_thousands_of_twins_all_get_names(root):
     rows = jsonl({"seed": "gone.mid", "emotion": "sad"}) * 5_000
     entries = read_manifest(rows, name="m.jsonl", root=root)
     assert entries[-1].id == f"{entries[0].id}-5000"
+
+
+def test_a_made_up_id_never_takes_one_that_is_given_further_down(root):
+    row = {"seed": "a.mid", "emotion": "sad"}
+    name = read(root, row)[0].id
+    made, twin, given, numbered = read(root, row, row, row | {"id": name}, row | {"id": f"{name}-2"})
+    assert [given.id, numbered.id] == [name, f"{name}-2"]
+    assert [made.id, twin.id] == [f"{name}-3", f"{name}-4"]
+
+
+def test_two_ids_with_the_same_hash_are_two_ids(root, monkeypatch):
+    real = ids._hash
+    monkeypatch.setattr(ids, "_hash", lambda name: real("twin" if name in ("good", "other") else name))
+    first, other, second = read(root, GOOD, GOOD | {"id": "other"}, GOOD)
+    assert (first.error, other.error) == (None, None)
+    assert "id good: is given twice, first in row 1" in (second.error or "")
+
+
+def test_rows_are_taken_one_after_the_other(root):
+    rows = jsonl(GOOD, GOOD | {"id": "b", "seed": "late.mid"})
+    entries = open_manifest(rows, name="m.jsonl").entries(root)
+    assert next(entries).error is None
+    (root / "late.mid").write_bytes(b"bytes")  # looked for when its row is taken, and not before
+    assert next(entries).error is None
