@@ -223,13 +223,12 @@ class ExpressiveNetwork(nn.Module):
             found: tuple[Tensor, tuple[Tensor, Tensor]] = self.lstm[index](x, carried)
             return found
         into, again = self.matrices[f"into {index}"], self.matrices[f"again {index}"]
-        assert into.bias is not None
         hidden, cell = carried[0][0], carried[1][0]
         rows, length, _ = x.shape
-        sums = into.onto(None, x.transpose(0, 1).flatten(0, 1)).view(length, rows, -1)
+        sums = into.sums(x.transpose(0, 1).flatten(0, 1)).view(length, rows, -1)
         out = []
         for place in range(length):
-            gates = again.onto(sums[place], hidden) + into.bias
+            gates = again.sums(hidden, onto=sums[place]).float()
             kept = torch.sigmoid(gates[:, : 3 * self.hidden])
             taken_in, remembered, shown = kept.chunk(3, dim=1)
             cell = remembered * cell

@@ -48,18 +48,21 @@ class Matrix:
     parts: tuple[Tensor, ...]
     """[K / parts, O] each."""
     bias: Tensor | None
-    """[O] float32."""
+    """[O] in the precision of the parts."""
     way: Way
 
     def __call__(self, x: Tensor) -> Tensor:
         """Every row times the weights, plus the bias."""
-        sums = self.onto(None, x.reshape(-1, x.shape[-1]))
-        whole = sums.float() if self.bias is None else sums + self.bias
-        return whole.view(*x.shape[:-1], -1)
+        found = self.sums(x.reshape(-1, x.shape[-1])).float()
+        return found.view(*x.shape[:-1], -1)
 
-    def onto(self, sums: Tensor | None, rows: Tensor) -> Tensor:
-        """[R, O] products of rows [R, K], without the bias and in the weights' precision, plus ``sums``."""
-        return _product(sums, rows.to(self.parts[0].dtype), self.parts, self.way)
+    def sums(self, rows: Tensor, onto: Tensor | None = None) -> Tensor:
+        """[R, O] in the weights' precision: rows [R, K] times the weights, plus the bias or instead ``onto``.
+
+        ``onto`` may be overwritten.
+        """
+        rows = rows.to(self.parts[0].dtype)
+        return _product(rows, self.parts, self.bias if onto is None else onto, self.way)
 
 
 def matrix_of(weight: Tensor, bias: Tensor | None = None, *, exact: bool = False) -> Matrix:
@@ -69,7 +72,7 @@ def matrix_of(weight: Tensor, bias: Tensor | None = None, *, exact: bool = False
     laid_out = weight.detach().t().to(precision).contiguous()
     way = Way(1, 1, 0) if weight.is_cuda else _way(*laid_out.shape, precision, torch.get_num_threads())
     parts = tuple(part.contiguous() for part in laid_out.chunk(way.parts))
-    return Matrix(parts, None if bias is None else bias.detach().float(), way)
+    return Matrix(parts, None if bias is None else bias.detach().to(precision), way)
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
@@ -77,24 +80,29 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     return device.type == "cuda" or torch.cpu._is_amx_tile_supported()
 
 
-def _product(sums: Tensor | None, rows: Tensor, parts: tuple[Tensor, ...], way: Way) -> Tensor:
-    """[R, K] rows in the precision of the parts to [R, O], added to ``sums`` (which it may overwrite)."""
+def _product(rows: Tensor, parts: tuple[Tensor, ...], start: Tensor | None, way: Way) -> Tensor:
+    """[R, K] rows in the precision of the parts to [R, O], from a bias [O] or sums [R, O] on."""
     if way.least == 1:
-        return _sum(sums, rows, parts)
+        return _sum(rows, parts, start)
     count = len(rows)
     missing = -count % way.most if way.most else max(0, way.least - count)
     rows = functional.pad(rows, (0, 0, 0, missing))
     blocks = rows.split(way.most or len(rows))  # type: ignore[no-untyped-call]
-    found = torch.cat([_sum(None, block, parts) for block in blocks])[:count]
-    return found if sums is None else sums + found
+    found = torch.cat([_sum(block, parts, None) for block in blocks])[:count]
+    return found if start is None else found + start
 
 
-def _sum(sums: Tensor | None, rows: Tensor, parts: tuple[Tensor, ...]) -> Tensor:
+def _sum(rows: Tensor, parts: tuple[Tensor, ...], start: Tensor | None) -> Tensor:
     pieces = (rows,) if len(parts) == 1 else rows.chunk(len(parts), dim=1)
-    for some, part in zip(pieces, parts, strict=True):
-        sums = torch.mm(some, part) if sums is None else sums.addmm_(some, part)
-    assert sums is not None
-    return sums
+    if start is None:
+        total = torch.mm(pieces[0], parts[0])
+    elif start.ndim == 1:
+        total = torch.addmm(start, pieces[0], parts[0])
+    else:
+        total = start.addmm_(pieces[0], parts[0])
+    for some, part in zip(pieces[1:], parts[1:], strict=True):
+        total.addmm_(some, part)
+    return total
 
 
 @cache
@@ -110,5 +118,10 @@ def _way(inside: int, outside: int, precision: torch.dtype, _threads: int) -> Wa
 
 
 def _holds(rows: Tensor, parts: tuple[Tensor, ...], way: Way) -> bool:
-    together = _product(None, rows, parts, way)
-    return all(torch.equal(_product(None, rows[:count], parts, way), together[:count]) for count in TRIED)
+    """With and without a bias."""
+    return all(
+        torch.equal(_product(rows[:count], parts, start, way), together[:count])
+        for start in (None, parts[0][0])
+        for together in [_product(rows, parts, start, way)]
+        for count in TRIED
+    )

@@ -7,7 +7,6 @@ import torch
 from emoray.compose.sampler import Composer
 from emoray.config import ExpressivePreset, Request
 from emoray.dataset.clusters import fit_clusters
-from emoray.dataset.keys import key_of, pitch_classes
 from emoray.errors import RequestError
 from emoray.model.checkpoint import Checkpoint
 from emoray.model.expressive import ExpressiveNetwork
@@ -132,7 +131,8 @@ def test_a_piece_closes_on_the_chord_of_a_key_struck_together():
     notes = composed(notes=80, valence=1.0)
     close = notes[-4:]
     assert steps(close)[2:].max() < 0.03
-    assert key_of(pitch_classes(close["pitch"])) % 12 == close["pitch"][0] % 12
+    above_bass = set(((close["pitch"] - close["pitch"][0]) % 12).tolist())
+    assert above_bass <= {0, 4, 7} or above_bass <= {0, 3, 7}
     assert close["duration"].min() > 1
     assert notes["onset"][-5] < close["onset"][0]
 

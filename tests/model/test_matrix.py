@@ -38,7 +38,7 @@ def test_a_product_is_the_layer_to_the_precision_of_the_hardware(precision, insi
     weight, bias = layer(inside, outside)
     x = rows(33, inside).view(3, 11, inside)
     exact = torch.nn.functional.linear(x, weight, bias)
-    error = {torch.float32: 1e-5, torch.bfloat16: 2e-2}[precision]
+    error = {torch.float32: 1e-5, torch.bfloat16: 4e-2}[precision]
     torch.testing.assert_close(matrix_of(weight, bias)(x), exact, atol=error, rtol=0)
 
 
@@ -48,17 +48,13 @@ def test_every_way_of_cutting_adds_up(way):
     parts = tuple(part.contiguous() for part in weight.t().chunk(way.parts))
     cut, x, sums = matrix.Matrix(parts, bias, way), rows(37, 64), rows(37, 32)
     torch.testing.assert_close(cut(x), torch.nn.functional.linear(x, weight, bias), atol=1e-5, rtol=0)
-    torch.testing.assert_close(cut.onto(sums.clone(), x), sums + x @ weight.t(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(cut.sums(x, onto=sums.clone()), sums + x @ weight.t(), atol=1e-5, rtol=0)
 
 
 def test_a_way_that_changes_a_rows_bits_is_not_taken(monkeypatch):
     """A kernel that rounds by the number of rows: only blocks of one size are left."""
     honest = torch.mm
-
-    def by_count(x, weight):
-        return honest(x, weight) + len(x)
-
-    monkeypatch.setattr(torch, "mm", by_count)
+    monkeypatch.setattr(torch, "mm", lambda x, weight: honest(x, weight) + len(x))
     matrix._way.cache_clear()
     assert matrix._way(32, 16, torch.float32, 1) == Way(1, 16, 16)
     matrix._way.cache_clear()
