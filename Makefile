@@ -99,6 +99,7 @@ bench: $(READY) ## MIDI [FACES=folder VOICES=folder CORPUS]: all benchmarks at t
 	$(if $(FACES),$(BIN)/python benchmarks/faces.py $(FACES))
 	$(if $(VOICES),$(BIN)/python benchmarks/voices.py $(VOICES))
 	$(if $(wildcard $(CORPUS)/_SUCCESS.json),$(BIN)/python benchmarks/guidance.py $(CORPUS))
+	$(BIN)/python benchmarks/composing.py --json $(BENCH)/composing.json
 	$(BIN)/python benchmarks/latency.py --json $(BENCH)/latency.json
 	$(BIN)/python benchmarks/soak.py --json $(BENCH)/soak.json
 
