@@ -150,7 +150,8 @@ def measured(preset, mode, batch, threads, notes, naive):
     return {
         "preset": preset, "guidance": mode, "batch": batch, "threads": threads,
         "notes a second": batch * notes / seconds, "times naive": batch * notes / seconds / naive,
-        "of the bound": bound / a_note, "of the bound in float32": exact / a_note, "200 notes, s": primed + 199 * a_note,
+        "of the bound": bound / a_note, "of the bound in float32": exact / a_note,
+        "200 notes, s": primed + 199 * a_note,
     }  # fmt: skip
 
 
