@@ -67,7 +67,7 @@ def candidate_features(window: Floats, step: Floats, duration: Floats) -> Floats
     times = np.broadcast_to(
         _time_features(window, step, duration)[:, None], (len(window), N_PITCHES, N_TIMES)
     )
-    return np.concatenate([times, _pitch_features(window)], axis=-1)
+    return np.concatenate([times, np.stack(_pitch_features(window), axis=-1)], axis=-1)
 
 
 def candidate_distances(window: Floats, step: Floats, duration: Floats, clusters: EmotionClusters) -> Floats:
@@ -78,13 +78,21 @@ def candidate_distances(window: Floats, step: Floats, duration: Floats, clusters
     times = _time_features(window, step, duration)
     nine = np.concatenate([times, np.zeros((len(times), len(FEATURES) - N_TIMES))], axis=1)
     times = clusters.standardised(nine)[:, :N_TIMES]
-    mean, scale = (np.array(part)[N_TIMES:] for part in (clusters.mean, clusters.scale))
-    pitches = (_pitch_features(window) - mean) / scale
-    squares = []
-    for centroid in np.array(clusters.centroids):
-        by_time, by_pitch = times - centroid[:N_TIMES], pitches - centroid[N_TIMES:]
-        squares.append((by_time * by_time).sum(axis=-1)[:, None] + (by_pitch * by_pitch).sum(axis=-1))
-    return np.sqrt(np.stack(squares, axis=-1))
+    standard = [
+        (pitches - mean) / scale
+        for pitches, mean, scale in zip(
+            _pitch_features(window), clusters.mean[N_TIMES:], clusters.scale[N_TIMES:], strict=True
+        )
+    ]
+    distances = np.empty((len(window), N_PITCHES, len(clusters.centroids)))
+    for number, centroid in enumerate(np.array(clusters.centroids)):
+        by_time = times - centroid[:N_TIMES]
+        squares = np.repeat((by_time * by_time).sum(axis=1)[:, None], N_PITCHES, axis=1)
+        for pitches, middle in zip(standard, centroid[N_TIMES:], strict=True):
+            apart = pitches - middle
+            squares += apart * apart
+        distances[..., number] = np.sqrt(squares)
+    return distances
 
 
 def _time_features(window: Floats, step: Floats, duration: Floats) -> Floats:
@@ -96,18 +104,15 @@ def _time_features(window: Floats, step: Floats, duration: Floats) -> Floats:
     return features.reshape(len(window), N_TIMES)
 
 
-def _pitch_features(window: Floats) -> Floats:
-    """[B, 128, 3] mean, maximum and deviation of the pitches with each candidate appended."""
+def _pitch_features(window: Floats) -> tuple[Floats, Floats, Floats]:
+    """Mean, maximum and deviation of the pitches with each candidate appended, [B, 128] each."""
     pitch = np.rint(window[:, :, PITCH] * N_PITCHES)
     candidate = np.arange(N_PITCHES, dtype=np.float64)
     count = window.shape[1] + 1
-    features = np.empty((len(window), N_PITCHES, 3))
     mean = (pitch.sum(axis=1)[:, None] + candidate) / count
     square = ((pitch * pitch).sum(axis=1)[:, None] + candidate * candidate) / count
-    features[..., 0] = mean
-    features[..., 1] = np.maximum(pitch.max(axis=1)[:, None], candidate)
-    features[..., 2] = np.sqrt(np.maximum(square - mean * mean, 0))
-    return features
+    top = np.maximum(pitch.max(axis=1)[:, None], candidate)
+    return mean, top, np.sqrt(np.maximum(square - mean * mean, 0))
 
 
 def candidate_scores(
