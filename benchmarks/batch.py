@@ -22,6 +22,7 @@ from figures import CORES, keep, options
 from rows import mixed_rows, music_rows
 
 from emoray.batch.audit import results
+from emoray.batch.folder import even_grain
 from emoray.batch.publish import publish
 
 ENGINES = ("data", "serve")
@@ -31,7 +32,7 @@ def engine(name, manifest, out, arguments):
     """(seconds of the whole command, seconds from its first grain on) of a batch by an engine."""
     emoray = Path(sys.executable).with_name("emoray")
     command = [emoray, "batch", "run", manifest, "--out", out, "--engine", name, "--local"]
-    command += ["--grain", str(arguments.grain)]
+    command += ["--grain", str(arguments.grain)] if arguments.grain else []
     command += ["--checkpoint", arguments.checkpoint] if arguments.checkpoint else []
     started = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True)
@@ -58,7 +59,8 @@ def committing(out, scratch):
 def measure(manifest, folder, arguments):
     """Everything for one manifest: printed, and as figures."""
     items = items_of(manifest)
-    seconds, stages, digests = bound(items, arguments.grain, arguments.checkpoint)
+    grain = arguments.grain or even_grain(len(items), CORES)
+    seconds, stages, digests = bound(items, grain, arguments.checkpoint)
     figures = {"rows": len(items), "ok": len(digests), "bound_seconds": seconds}
     print(f"  {f'bound, {CORES} processes':30} {len(items) / seconds:8.2f} rows/s  100%")
     for name in ENGINES:
@@ -96,7 +98,7 @@ def main():
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--mixed", type=int, default=40)
     parser.add_argument("--sample", type=int, default=10)
-    parser.add_argument("--grain", type=int, default=64)
+    parser.add_argument("--grain", type=int, help="of bound and engines; even ones by default")
     parser.add_argument("--seed-notes", type=int, default=64)
     parser.add_argument("--voice-seconds", type=float, default=8.0)
     parser.add_argument("--notes", type=int, default=120)

@@ -1,0 +1,54 @@
+"""What answers items while it closes, with stages that are made here; no cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.serve.exceptions import ReplicaUnavailableError
+
+from emoray.config import Request
+from emoray.items import Item
+from emoray.notes import Notes, as_notes
+from emoray.pipeline.client import passes
+from emoray.pipeline.deployments import Answers
+
+NOTE = as_notes([0.0], [0.4], [60], [80])
+
+
+def stage(**methods: Any) -> SimpleNamespace:
+    """A handle to a deployment with these methods."""
+    return SimpleNamespace(**{name: SimpleNamespace(remote=method) for name, method in methods.items()})
+
+
+def test_closing_waits_for_what_is_under_way_and_refuses_what_comes_later():
+    async def scenario() -> None:
+        composed = asyncio.Event()
+
+        async def read(_: Item) -> Notes:
+            return NOTE
+
+        async def compose(_: Request) -> Notes:
+            await composed.wait()
+            return NOTE
+
+        async def guidance() -> str:
+            return "none"
+
+        answers = Answers(stage(read=read), stage(read=read), stage(compose=compose, guidance=guidance))
+        item = Item(id="a", seed=b"", valence=1.0)
+        under_way = asyncio.create_task(answers.answer(item))
+        await asyncio.sleep(0.01)
+        closed = asyncio.create_task(answers.close())
+        await asyncio.sleep(0.3)
+        assert not closed.done()
+        with pytest.raises(ReplicaUnavailableError) as late:
+            await answers.answer(item)
+        assert passes(late.value), "so the door says 503 and when to come back"
+        composed.set()
+        assert (await under_way).status == "ok"
+        await asyncio.wait_for(closed, 5)
+
+    asyncio.run(scenario())
