@@ -23,6 +23,7 @@ import ray.data
 
 from emoray.batch import ledger
 from emoray.batch.audit import Status, status_of
+from emoray.batch.difference import difference
 from emoray.batch.folder import RUN, BatchSettings, Run, driving, even_grain, refuse_foreign, versions
 from emoray.batch.grain import Engine, Work
 from emoray.batch.ledger import Layout
@@ -147,7 +148,7 @@ def _entered(run: Run, out: Path, entries: Sequence[Entry], *, resume: bool) -> 
         run.save(out)
         return run
     there = Run.load(out)
-    there.refuse_other(run.identity, out)
+    there.refuse_other(run.identity, out, lambda: _difference(there.layout(out), entries))
     changed = [
         f"{name} {there.versions.get(name)}"
         for name in run.versions
@@ -161,6 +162,15 @@ def _entered(run: Run, out: Path, entries: Sequence[Entry], *, resume: bool) -> 
             raise BatchError(out, f"is complete ({status.rows:,} rows); read it with `emoray batch results`")
         raise BatchError(out, f"is unfinished ({status.done:,} of {status.rows:,} rows); use --resume")
     return there
+
+
+def _difference(layout: Layout, entries: Sequence[Entry]) -> str:
+    """How the manifest differs from the stored one; nothing if that one cannot be read."""
+    stored = (entry for number in layout.grains for entry in ledger.read_entries(layout, number))
+    try:
+        return difference(stored, entries)
+    except BatchError:
+        return ""
 
 
 def _work(
@@ -179,6 +189,7 @@ def _work(
         guidance=settings.guidance or engine.guidance,
         strength=settings.strength,
         without_seed=settings.without_seed,
+        attempts=settings.attempts,
         again=again,
     )
 
@@ -214,7 +225,7 @@ def _summaries(grains: Sequence[int], work: Work, engine: EnginePlan, build: Cal
         batch_format="pyarrow",
         compute=ray.data.TaskPoolStrategy(size=min(engine.workers, len(grains))),
         num_cpus=engine.worker_cpus,
-        fn_kwargs={"work": work, "build": build},
+        fn_kwargs={"work": work, "build": build, "alone": engine.alone},
     )
     dataset.context.execution_no_progress_timeout_s = -1  # a grain of long recordings may take an hour
     return dataset.iter_rows()
