@@ -132,7 +132,7 @@ def plan_engine(settings: BatchSettings, rows: int | None = None) -> EnginePlan:
         workers=workers,
         worker_cpus=settings.worker_cpus or SERVE_WORKER_CPUS,
         service_cpus=cpus_needed(stages),
-        start=partial(_serving, replace(settings, window=window), stages, loaders),
+        start=partial(serving, replace(settings, window=window), stages, loaders),
     )
 
 
@@ -167,7 +167,7 @@ def data_engine(stages: ServeSettings, loaders: Loaders) -> Engine:
 
 
 @contextlib.contextmanager
-def _serving(
+def serving(
     settings: BatchSettings, stages: ServeSettings, loaders: Loaders, name: str
 ) -> Iterator[Callable[[], Engine]]:
     """An application of this batch alone; what a killed drive left of it is replaced."""
