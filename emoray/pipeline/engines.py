@@ -112,7 +112,12 @@ def plan_engine(settings: BatchSettings, rows: int | None = None) -> EnginePlan:
         faces=faces,
     )
     loaders = replace(LOADERS, faces=partial(_load_faces, settings.policy, settings.threshold))
-    stages = ServeSettings(checkpoint=settings.checkpoint, guidance=settings.guidance, faces=settings.faces)
+    stages = ServeSettings(
+        checkpoint=settings.checkpoint,
+        guidance=settings.guidance,
+        faces=settings.faces,
+        stage_timeout=settings.timeout,
+    )
     there = max(1, int(ray.cluster_resources().get("CPU", 1)))
     if settings.engine == "data":
         cpus = settings.worker_cpus or 1.0

@@ -90,15 +90,17 @@ def compose(log: Path, requests: Sequence[Request]) -> list[Notes]:
     return [as_notes([1.0], [0.4], [60], [80]) for _ in requests]
 
 
-def through_serve(log: Path, **changes: Any) -> Any:
+def through_serve(log: Path, seconds: float = 60.0) -> Any:
     """The ``serve`` engine with a composer made here."""
     loaders = Loaders(
         faces=lambda _: lambda pictures: [],
         seeds=lambda _: read_seed,
         composer=lambda _: (partial(compose, log), "none"),
     )
-    settings = BatchSettings(grain=4, window=8, attempts=3, **changes)
-    stages = ServeSettings(face_cpus=0.1, seed_cpus=0.1, composer_cpus=0.1, max_batch_size=8)
+    settings = BatchSettings(grain=4, window=8, attempts=3, timeout=seconds)
+    stages = ServeSettings(
+        face_cpus=0.1, seed_cpus=0.1, composer_cpus=0.1, max_batch_size=8, stage_timeout=seconds
+    )
     return plan(log, start=partial(serving, settings, stages, loaders), alone=None, worker_cpus=0.1)
 
 
@@ -107,3 +109,9 @@ def test_a_row_that_kills_its_replica_fails_and_harms_nobody_who_shares_it(tmp_p
     run_batch(write_poisoned(tmp_path, DEADLY), tmp_path / "out", SETTINGS, engine=through_serve(log))
     assert "item-5: ended its process 3 times, even alone" in the_failed_row(tmp_path / "out")["error"]
     assert composed(log)["1"] == 2 + 3, "twice in Serve, three times alone"
+
+
+def test_a_row_that_never_ends_costs_its_replica_and_harms_nobody(tmp_path, log):
+    """Lost: nothing but time. A replica that is stuck would answer nobody any more, and is replaced."""
+    run_batch(write_poisoned(tmp_path, ENDLESS), tmp_path / "out", SETTINGS, engine=through_serve(log, 10.0))
+    assert "item-5: takes longer than 10 s, even alone" in the_failed_row(tmp_path / "out")["error"]
