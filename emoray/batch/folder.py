@@ -14,7 +14,7 @@ import dataclasses
 import json
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -63,9 +63,9 @@ class BatchSettings:
     window: int | None = None
     """Items under way in Serve at once, over all workers; None is what keeps its composers busy."""
     timeout: float = 300.0
-    """Seconds for one attempt at one item; with ``data`` there is only one attempt, without a limit."""
+    """Seconds for one attempt at one item; with ``data``, items that are answered together share theirs."""
     attempts: int = 5
-    """How often an item is tried when Serve loses its replica or is overloaded."""
+    """How often an item is tried when its worker or its replica dies, or Serve is overloaded."""
     grain: int | None = None
     """Rows that are committed together, what a crash can cost; None is at most ``MOST_ROWS``, so that the
     workers end together."""
@@ -155,8 +155,15 @@ class Run:
         fields = self.settings | {"checkpoint": Path(checkpoint) if checkpoint else None}
         return from_fields(BatchSettings, fields, subject=RUN)
 
-    def refuse_other(self, identity: Mapping[str, Any], out: Place) -> None:
+    def refuse_other(
+        self, identity: Mapping[str, Any], out: Place, manifest_difference: Callable[[], str] = str
+    ) -> None:
         """Let only the identity of this folder pass.
+
+        Args:
+            identity: of the batch that asks.
+            out: this folder.
+            manifest_difference: is asked if it is the manifest that differs.
 
         Raises:
             BatchError: it differs; the reason names in what.
@@ -164,6 +171,8 @@ class Run:
         theirs = self.identity
         differing = [name for name in identity if theirs.get(name) != identity[name]]
         short = [f"another {name}{_values(theirs.get(name), identity[name])}" for name in differing]
+        if "manifest" in differing and (rows := manifest_difference()):
+            short[differing.index("manifest")] += f" ({rows})"
         if short:
             raise BatchError(out, f"belongs to {' and '.join(short)}; choose another folder for this batch")
 

@@ -3,6 +3,11 @@
 Whatever is wrong with a row ends up in its results row. What is wrong with the folder (disk full, lock
 taken over, Serve gone) is the ``problem`` of the grain, which the driver raises: it would hit every other
 grain as well.
+
+A row can also end the process that answers it (out of memory, a crash in a library), or never end. The worker
+that finds that its grain killed another (``tries.py``) asks no longer for all rows together but for one after
+the other, each in a process of its own. So the row at fault is found, tried a few times and failed, and its
+neighbours are answered.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ from emoray.batch import ledger
 from emoray.batch.entries import read_entries
 from emoray.batch.fence import refuse_overtaken
 from emoray.batch.ledger import Layout, LedgerRow
+from emoray.batch.tries import counted
 from emoray.config import Limits
 from emoray.emotion import parse_curve
 from emoray.errors import BatchError, ClusterError, RequestError
@@ -48,6 +54,8 @@ class Work:
     guidance: str | None
     strength: float
     without_seed: bool
+    attempts: int = 5
+    """How many workers may die over a grain before the batch ends."""
     again: bool = False
     """Redo the rows that failed and keep the others."""
     limits: Limits = field(default_factory=Limits)
@@ -70,28 +78,48 @@ _engines: dict[tuple[str, int], Engine] = {}
 
 
 def do_grains(
-    grains: pa.Table, work: Work, build: Callable[[], Engine], tell: Tell = lambda _: None
+    grains: pa.Table,
+    work: Work,
+    build: Callable[[], Engine],
+    alone: Engine | None = None,
+    tell: Tell = lambda _: None,
 ) -> pa.Table:
     """[grain] to rows of ``SUMMARY``: a task of Ray Data."""
     drive = (str(work.layout.out), work.fence)
-    if drive not in _engines:
-        _engines.clear()
-        _engines[drive] = build()
-    done = [do_grain(work, number, _engines[drive], tell) for number in grains["grain"].to_pylist()]
+
+    def engine(items: Sequence[Item]) -> list[tuple[Result, int]]:
+        if drive not in _engines:  # only now: a grain whose items go alone needs none
+            _engines.clear()
+            _engines[drive] = build()
+        return _engines[drive](items)
+
+    done = [do_grain(work, number, engine, alone, tell) for number in grains["grain"].to_pylist()]
     return pa.Table.from_pylist(done, SUMMARY)
 
 
-def do_grain(work: Work, number: int, engine: Engine, tell: Tell = lambda _: None) -> dict[str, Any]:
+def do_grain(
+    work: Work, number: int, engine: Engine, alone: Engine | None = None, tell: Tell = lambda _: None
+) -> dict[str, Any]:
     """Answer a grain and commit it.
+
+    Args:
+        work: what the run is.
+        number: of the grain.
+        engine: answers its items together.
+        alone: answers them apart, once a worker died over them; None is ``engine`` again.
+        tell: is told the rows once they are committed.
 
     Returns:
         ``grain``, ``rows``, ``ok``, ``failed`` and ``problem``: subject and reason why it could not be
         committed, or None.
     """
     try:
-        rows, kept, music = _answered(work, number, engine)
-        refuse_overtaken(work.layout.out, work.fence)
-        ledger.commit(work.layout, number, rows, music)
+        with counted(work.layout, number, work.fence) as deaths:
+            if deaths >= work.attempts:
+                raise _fatal(work, number, deaths)
+            rows, kept, music = _answered(work, number, alone if alone and deaths else engine)
+            refuse_overtaken(work.layout.out, work.fence)
+            ledger.commit(work.layout, number, rows, music)
     except (BatchError, ClusterError) as err:
         return {"grain": number, "rows": 0, "ok": 0, "failed": 0, "problem": [str(err.subject), err.reason]}
     fresh = [row for row in rows if row["row"] not in kept]
@@ -99,6 +127,12 @@ def do_grain(work: Work, number: int, engine: Engine, tell: Tell = lambda _: Non
     tell(fresh)
     ok = sum(row["status"] == "ok" for row in rows)
     return {"grain": number, "rows": len(rows), "ok": ok, "failed": len(rows) - ok, "problem": None}
+
+
+def _fatal(work: Work, number: int, deaths: int) -> BatchError:
+    rows = work.layout.rows_of(number)
+    reason = f"{deaths} workers died over rows {rows[0]} to {rows[-1]}"
+    return BatchError(work.layout.out, f"{reason}; give workers more memory and run again with --resume")
 
 
 def _log_failures(rows: Sequence[LedgerRow]) -> None:

@@ -36,7 +36,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from emoray.batch.publish import publish
+from emoray.batch.publish import RESULTS, publish
 from emoray.storage import Place, side_by_side
 
 SCHEMA = pa.schema(
@@ -58,7 +58,7 @@ SCHEMA = pa.schema(
         ("backend", pa.string()),
     ]
 )
-MUSIC, RESULTS = "midi", "results"
+MUSIC = "midi"
 LedgerRow = dict[str, Any]
 """One row of ``SCHEMA``."""
 

@@ -18,6 +18,8 @@ from emoray.storage import Place, reaching, side_by_side, why
 
 SCRATCH = ".emoray-tmp"
 """Suffix of what is not published yet."""
+RESULTS = "results"
+"""Folder of the ledger's parts."""
 
 
 def publish(files: Mapping[Place, bytes]) -> None:
@@ -35,10 +37,15 @@ def publish(files: Mapping[Place, bytes]) -> None:
 
 
 def scratch_files(folder: Place) -> list[str]:
-    """What an interrupted ``publish`` left under ``folder``, relative to it."""
-    here = folder.local
-    found = here.rglob(f".*{SCRATCH}") if here is not None else ()
-    return sorted(path.relative_to(folder.path).as_posix() for path in found)
+    """What an interrupted ``publish``, or a worker that died, left under ``folder``, relative to it.
+
+    On an object store nothing has a scratch name but what workers leave beside results (``tries.py``).
+    """
+    if folder.local is not None:
+        found = folder.local.rglob(f".*{SCRATCH}")
+        return sorted(path.relative_to(folder.path).as_posix() for path in found)
+    names, _ = (folder / RESULTS).children()
+    return [f"{RESULTS}/{name}" for name in names if name.endswith(SCRATCH)]
 
 
 def sweep(folder: Place) -> None:

@@ -23,7 +23,8 @@ import ray.data
 
 from emoray.batch import ledger
 from emoray.batch.audit import Status, status_of
-from emoray.batch.entries import write_entries
+from emoray.batch.difference import difference
+from emoray.batch.entries import read_entries, write_entries
 from emoray.batch.fence import driving, refuse_overtaken
 from emoray.batch.folder import RUN, BatchSettings, Run, even_grain, refuse_foreign, versions
 from emoray.batch.grain import Engine, Work
@@ -155,7 +156,7 @@ def _entered(run: Run, out: Place, entries: Iterable[Entry], fence: int, *, resu
         run.save(out)
         return run
     there = Run.load(out)
-    there.refuse_other(run.identity, out)
+    there.refuse_other(run.identity, out, lambda: _difference(there.layout(out), entries))
     changed = [
         f"{name} {there.versions.get(name)}"
         for name in run.versions
@@ -169,6 +170,15 @@ def _entered(run: Run, out: Place, entries: Iterable[Entry], fence: int, *, resu
             raise BatchError(out, f"is complete ({status.rows:,} rows); read it with `emoray batch results`")
         raise BatchError(out, f"is unfinished ({status.done:,} of {status.rows:,} rows); use --resume")
     return there
+
+
+def _difference(layout: Layout, entries: Iterable[Entry]) -> str:
+    """How the manifest differs from the stored one; nothing if that one cannot be read."""
+    stored = (entry for number in layout.grains for entry in read_entries(layout, number))
+    try:
+        return difference(stored, entries)
+    except BatchError:
+        return ""
 
 
 def _work(
@@ -187,6 +197,7 @@ def _work(
         guidance=settings.guidance or engine.guidance,
         strength=settings.strength,
         without_seed=settings.without_seed,
+        attempts=settings.attempts,
         again=again,
     )
 
@@ -222,7 +233,7 @@ def _summaries(grains: Sequence[int], work: Work, engine: EnginePlan, build: Cal
         batch_format="pyarrow",
         compute=ray.data.TaskPoolStrategy(size=min(engine.workers, len(grains))),
         num_cpus=engine.worker_cpus,
-        fn_kwargs={"work": work, "build": build},
+        fn_kwargs={"work": work, "build": build, "alone": engine.alone},
     )
     dataset.context.execution_no_progress_timeout_s = -1  # a grain of long recordings may take an hour
     return dataset.iter_rows()

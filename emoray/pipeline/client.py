@@ -6,6 +6,9 @@ Runs in a Ray Data actor or a driver, never inside a deployment: it blocks. A ca
 replica died, was overloaded or took too long is made again, after a pause that doubles and that chance
 spreads, up to ``attempts`` times. An item is idempotent, so a call made twice costs time and nothing else.
 
+An item that kills its replica would take those along that share it, call after call. So an item whose calls
+have died twice no longer goes through Serve but to ``alone``, where it meets nobody.
+
 One item must not end a batch of 100,000: an unexpected error (a bug that an item brings out) becomes the
 failed result of that item, with the error's type and message, and its traceback goes to the log as an
 ERROR. An application that is gone as a whole does end the batch: it would fail all the items that are left.
@@ -24,6 +27,7 @@ from ray import exceptions as core
 from ray.serve import exceptions as serving
 
 from emoray.answer import failed
+from emoray.batch.grain import Engine
 from emoray.errors import ClusterError
 from emoray.items import Item, Result
 from emoray.pipeline.metrics import record
@@ -44,12 +48,20 @@ PASSING = (
     serving.ReplicaUnavailableError,
 )
 """Errors of the cluster and not of the item: the same call may succeed a moment later."""
+BUSY = (serving.BackPressureError, serving.ReplicaUnavailableError)
+"""Those that no item brings about."""
+DEATHS = 2
+"""Calls of an item that may die before it goes alone: replicas die for other reasons too."""
 
 
 def passes(error: BaseException) -> bool:
     """Whether the same call may succeed a moment later; looks into errors that came through a replica."""
+    return _is(error, PASSING)
+
+
+def _is(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
     cause = getattr(error, "cause", None)  # a RayTaskError keeps what the replica raised
-    return isinstance(error, PASSING) or (isinstance(cause, BaseException) and passes(cause))
+    return isinstance(error, kinds) or (isinstance(cause, BaseException) and _is(cause, kinds))
 
 
 def answer_all(
@@ -61,6 +73,7 @@ def answer_all(
     attempts: int,
     jitter: random.Random,
     pause_s: float = 0.5,
+    alone: Engine | None = None,
 ) -> list[tuple[Result, int]]:
     """Answer items through Serve, several at a time.
 
@@ -72,6 +85,7 @@ def answer_all(
         attempts: how often one item is tried, at least 1.
         jitter: spreads the pauses, so that callers do not come back all at once.
         pause_s: seconds before the second attempt, on average.
+        alone: answers items whose calls keep dying; None is Serve again.
 
     Returns:
         [n] of (result, attempts it took), in the order of ``items``.
@@ -82,17 +96,32 @@ def answer_all(
     assert window > 0
     assert attempts > 0
 
-    def answer(item: Item) -> tuple[Result, int]:
-        return _answer(handle, item, timeout_s, [pause_s * 2**i for i in range(attempts - 1)], jitter)
+    pauses = [pause_s * 2**i for i in range(attempts - 1)]
+    deaths = attempts + 1 if alone is None else DEATHS
+
+    def answer(item: Item) -> tuple[Result, int] | None:
+        return _answer(handle, item, timeout_s, pauses, jitter, deaths)
 
     with ThreadPoolExecutor(window, thread_name_prefix="answer") as threads:
-        return list(threads.map(answer, items))
+        answers = list(threads.map(answer, items))
+    suspects = [item for item, given in zip(items, answers, strict=True) if given is None]
+    apart = iter(alone(suspects) if alone and suspects else [])
+    return [next(apart) if given is None else given for given in answers]
 
 
 def _answer(
-    handle: Any, item: Item, timeout_s: float, pauses: Sequence[float], jitter: random.Random
-) -> tuple[Result, int]:
-    """The result of one item, and the attempt that gave it; a pause follows each attempt but the last."""
+    handle: Any,
+    item: Item,
+    timeout_s: float,
+    pauses: Sequence[float],
+    jitter: random.Random,
+    deaths: int,
+) -> tuple[Result, int] | None:
+    """The result of one item, and the attempt that gave it; a pause follows each attempt but the last.
+
+    None once as many of its calls as ``deaths`` have died.
+    """
+    died = 0
     for attempt, pause in enumerate([*pauses, None], start=1):
         try:
             return _call(handle, item, timeout_s), attempt
@@ -101,6 +130,9 @@ def _answer(
                 return _unexpected(item, err), attempt
             record("emoray_batch_retries_total", reason=_name(err))
             log.warning("attempt %d failed: %s", attempt, _name(err), extra={"item": item.id})
+            died += not _is(err, BUSY)
+            if died == deaths:
+                return None
             if pause is None:
                 return _gave_up(item, err, attempt), attempt
         time.sleep(min(pause, LONGEST_PAUSE) * jitter.uniform(0.5, 1.5))

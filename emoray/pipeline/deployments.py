@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -66,11 +67,20 @@ def record_response(path: str, status: int) -> None:
     record("emoray_http_requests_total", path=known, status=str(status))
 
 
+async def in_thread(seconds: float, work: Callable[..., Any], *given: Any) -> Any:
+    """``work`` in a thread. Where it does not come back, this replica ends: it would be busy for ever."""
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(work, *given), seconds)
+    except TimeoutError:
+        log.critical("a call took longer than %g s; this replica ends", seconds)
+        os._exit(1)
+
+
 class Faces:
     """Pictures that arrive together, read in one call."""
 
     def __init__(self, settings: ServeSettings, load: Callable[[ServeSettings], ReadFaces]) -> None:
-        self._read = load(settings)
+        self._read, self._seconds = load(settings), settings.stage_timeout
         self.read.set_max_batch_size(settings.max_batch_size)
         self.read.set_batch_wait_timeout_s(settings.batch_wait)
 
@@ -78,19 +88,19 @@ class Faces:
     async def read(self, pictures: list[bytes]) -> list[Evidence | Exception]:
         """What each picture says."""
         with recorded_call("faces", len(pictures)):
-            return await asyncio.to_thread(together_or_alone, self._read, pictures)
+            return await in_thread(self._seconds, together_or_alone, self._read, pictures)
 
 
 class Seeds:
     """Seeds, each read on its own: pYIN takes seconds for a recording."""
 
     def __init__(self, settings: ServeSettings, load: Callable[[ServeSettings], ReadSeed]) -> None:
-        self._read = load(settings)
+        self._read, self._seconds = load(settings), settings.stage_timeout
 
     async def read(self, item: Item) -> Notes | EmorayError:
         """The seed's notes, or why there are none."""
         with recorded_call("seeds", 1):
-            return await asyncio.to_thread(seed_or_error, item, self._read)
+            return await in_thread(self._seconds, seed_or_error, item, self._read)
 
 
 class ComposerDeployment:
@@ -98,6 +108,7 @@ class ComposerDeployment:
 
     def __init__(self, settings: ServeSettings, load: Callable[[ServeSettings], tuple[Compose, str]]) -> None:
         self._compose, self._guidance = load(settings)
+        self._seconds = settings.stage_timeout
         self.compose.set_max_batch_size(settings.max_batch_size)
         self.compose.set_batch_wait_timeout_s(settings.batch_wait)
 
@@ -105,7 +116,7 @@ class ComposerDeployment:
     async def compose(self, requests: list[Request]) -> list[Notes | Exception]:
         """The composed notes of each request."""
         with recorded_call("composer", len(requests)):
-            composed = await asyncio.to_thread(together_or_alone, self._compose, requests)
+            composed = await in_thread(self._seconds, together_or_alone, self._compose, requests)
         notes = sum(len(piece) for piece in composed if not isinstance(piece, Exception))
         record("emoray_serve_notes_total", notes)
         return composed

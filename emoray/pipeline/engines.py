@@ -26,6 +26,7 @@ from emoray.errors import ClusterError, EmorayError
 from emoray.items import Item, Result
 from emoray.model.checkpoint import load_checkpoint
 from emoray.pipeline.client import answer_all
+from emoray.pipeline.isolation import isolated, limited
 from emoray.pipeline.serve import cpus_needed, delete, deploy, handle_of
 from emoray.pipeline.stages import LOADERS, Loaders
 from emoray.readers.face import FaceReader
@@ -57,6 +58,8 @@ class EnginePlan:
     start: Callable[[str], AbstractContextManager[Callable[[], Engine]]]
     """Runs in the driver, with a name for the batch, and lasts as long as it does; gives what builds the
     engine in a worker."""
+    alone: Engine | None = None
+    """Answers the items of a worker that died over them, each apart; None where the engine does so itself."""
 
     def identity(self, settings: BatchSettings) -> dict[str, Any]:
         """What the music depends on beside manifest and root, each with the name that a refusal gives it."""
@@ -109,16 +112,23 @@ def plan_engine(settings: BatchSettings, rows: int | None = None) -> EnginePlan:
         faces=faces,
     )
     loaders = replace(LOADERS, faces=partial(_load_faces, settings.policy, settings.threshold))
-    stages = ServeSettings(checkpoint=settings.checkpoint, guidance=settings.guidance, faces=settings.faces)
+    stages = ServeSettings(
+        checkpoint=settings.checkpoint,
+        guidance=settings.guidance,
+        faces=settings.faces,
+        stage_timeout=settings.timeout,
+    )
     there = max(1, int(ray.cluster_resources().get("CPU", 1)))
     if settings.engine == "data":
         cpus = settings.worker_cpus or 1.0
         stages = replace(stages, threads=max(1, int(cpus)))
         build = partial(data_engine, stages, loaders)
+        within = partial(limited, build, settings.timeout)
         return plan(
             workers=settings.workers or there,
             worker_cpus=cpus,
-            start=lambda _: contextlib.nullcontext(build),
+            start=lambda _: contextlib.nullcontext(within),
+            alone=isolated(build, attempts=settings.attempts, seconds=settings.timeout),
         )
     stages = staffed(stages, there, rows)
     workers = settings.workers or 2 * stages.composer_replicas
@@ -127,7 +137,7 @@ def plan_engine(settings: BatchSettings, rows: int | None = None) -> EnginePlan:
         workers=workers,
         worker_cpus=settings.worker_cpus or SERVE_WORKER_CPUS,
         service_cpus=cpus_needed(stages),
-        start=partial(_serving, replace(settings, window=window), stages, loaders),
+        start=partial(serving, replace(settings, window=window), stages, loaders),
     )
 
 
@@ -162,19 +172,21 @@ def data_engine(stages: ServeSettings, loaders: Loaders) -> Engine:
 
 
 @contextlib.contextmanager
-def _serving(
+def serving(
     settings: BatchSettings, stages: ServeSettings, loaders: Loaders, name: str
 ) -> Iterator[Callable[[], Engine]]:
     """An application of this batch alone; what a killed drive left of it is replaced."""
     stages = replace(stages, app=f"emoray-batch-{name}")
     deploy(stages, loaders=loaders)
+    build = partial(data_engine, stages, loaders)
+    alone = isolated(build, attempts=settings.attempts, seconds=settings.timeout)
     try:
-        yield partial(serve_engine, stages.app, settings)
+        yield partial(serve_engine, stages.app, settings, alone)
     finally:
         delete(stages.app)
 
 
-def serve_engine(app: str, settings: BatchSettings) -> Engine:
+def serve_engine(app: str, settings: BatchSettings, alone: Engine | None = None) -> Engine:
     """Calls to an application that is deployed; ``window`` is this worker's share."""
     assert settings.window is not None
     return partial(
@@ -184,6 +196,7 @@ def serve_engine(app: str, settings: BatchSettings) -> Engine:
         timeout_s=settings.timeout,
         attempts=settings.attempts,
         jitter=random.Random(),
+        alone=alone,
     )
 
 

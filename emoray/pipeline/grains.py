@@ -11,9 +11,11 @@ from emoray.batch.ledger import LedgerRow
 from emoray.pipeline.metrics import record
 
 
-def do_grains_recorded(grains: pa.Table, work: Work, build: Callable[[], Engine]) -> pa.Table:
+def do_grains_recorded(
+    grains: pa.Table, work: Work, build: Callable[[], Engine], alone: Engine | None
+) -> pa.Table:
     """``do_grains``: runs in a worker."""
-    done = do_grains(grains, work, build, tell=record_rows)
+    done = do_grains(grains, work, build, alone, tell=record_rows)
     for problem in done["problem"].to_pylist():
         record("emoray_batch_grains_total", outcome="committed" if problem is None else "refused")
     return done

@@ -42,6 +42,8 @@ class ServeSettings:
     """Requests in one call of the network, and pictures in one call of the face reader."""
     batch_wait: float = 0.05
     """How long a batch waits to fill once its first member is there."""
+    stage_timeout: float = 300.0
+    """Of one call of a stage; a replica that takes longer is replaced, for nobody waits for it any more."""
 
     def __post_init__(self) -> None:
         if self.guidance is not None and self.guidance not in GUIDANCE_MODES:
@@ -54,6 +56,7 @@ class ServeSettings:
         _at_least(self, "threads", 1)
         _at_least(self, "max_batch_size", 1)
         _at_least(self, "batch_wait", 0)
+        _at_least(self, "stage_timeout", 0)
 
     @property
     def in_flight(self) -> int:

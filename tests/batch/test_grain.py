@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 
@@ -132,3 +133,18 @@ def test_a_folder_that_cannot_be_written_is_the_problem_of_the_grain(work):
     assert "cannot be written" in summary["problem"][1]
     (work.layout.out / "results").delete()
     assert do_grain(work, 0, Echo())["problem"] is None
+
+
+def test_a_grain_that_killed_a_worker_is_answered_apart(work, monkeypatch):
+    together, apart = Echo(), Echo()
+    do_grain(work, 0, together, apart)
+    assert (len(together.asked), len(apart.asked)) == (1, 0)
+    monkeypatch.setattr(grain, "counted", lambda *_: contextlib.nullcontext(1))
+    do_grain(work, 0, together, apart)
+    assert (len(together.asked), len(apart.asked)) == (1, 1)
+
+
+def test_a_grain_that_kills_every_worker_is_the_problem_of_the_batch(work, monkeypatch):
+    monkeypatch.setattr(grain, "counted", lambda *_: contextlib.nullcontext(work.attempts))
+    _, reason = do_grain(work, 0, Echo(), Echo())["problem"]
+    assert reason.startswith("5 workers died over rows 1 to 5; give workers more memory")

@@ -1,7 +1,4 @@
-"""Batches on a real Ray, with an engine that needs no model.
-
-Run as a script, this file is a driver that can be killed: ``test_batch.py MANIFEST OUT LOG SECONDS``.
-"""
+"""Batches on a real Ray, with an engine that needs no model."""
 
 from __future__ import annotations
 
@@ -10,89 +7,22 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from faults.batches import SETTINGS, composed, good, music, plan, start_driver, told, wait_for, write_manifest
 
 from emoray.batch.audit import results, status, verify
 from emoray.batch.folder import BatchSettings
-from emoray.batch.grain import Engine
 from emoray.errors import BatchError, ClusterError, ManifestError
-from emoray.items import Item, Result
 from emoray.pipeline import batch
 from emoray.pipeline.batch import Summary, retry_failed, run_batch
-from emoray.pipeline.engines import EnginePlan
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
-
-SETTINGS = BatchSettings(grain=4)
-
-
-def fake_engine(log: Path, seconds: float) -> Engine:
-    """Music that tells its item, a line in the log for each item that is composed, and time to be killed."""
-
-    def answer(items: Sequence[Item]) -> list[tuple[Result, int]]:
-        time.sleep(seconds)
-        with log.open("a") as file:
-            file.write("".join(f"{item.id}\n" for item in items))
-        with contextlib.suppress(FileNotFoundError):
-            log.with_name("poison").unlink()
-            os._exit(1)  # as if the node had died
-        return [(one(item), 1) for item in items]
-
-    def one(item: Item) -> Result:
-        if item.seed == b"noise":
-            return Result(id=item.id, status="failed", error=f"{item.seed_name}: is not music")
-        music = f"{item.id} {item.valence} {item.strength}".encode() + item.seed
-        return Result(id=item.id, status="ok", label=1, valence=item.valence, notes=1, midi=music)
-
-    return answer
-
-
-def plan(log: Path, seconds: float = 0.0, **changes: Any) -> EnginePlan:
-    build = partial(fake_engine, log, seconds)
-    fields = {"checkpoint": "c" * 64, "guidance": "seed", "faces": "none", "workers": 2, "worker_cpus": 0.5}
-    return EnginePlan(**(fields | changes), start=lambda _: contextlib.nullcontext(build))
-
-
-def main(manifest: str, out: str, log: str, seconds: str) -> None:
-    """A driver in a process of its own."""
-    import ray
-
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        object_store_memory=100_000_000,
-        log_to_driver=False,
-    )
-    run_batch(
-        Path(manifest),
-        Path(out),
-        SETTINGS,
-        resume=True,
-        engine=plan(Path(log), float(seconds), worker_cpus=1.0),
-    )  # and no CPU is left
-
-
-def good(number: int) -> dict[str, Any]:
-    return {"id": f"item-{number}", "seed": f"{number % 4}.mid", "emotion": "happy"}
-
-
-def write_manifest(folder: Path, rows: Sequence[object]) -> Path:
-    """A manifest and the four seeds that its good rows name."""
-    for number in range(4):
-        (folder / f"{number}.mid").write_bytes(b"seed %d" % number)
-    path = folder / "manifest.jsonl"
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -124,19 +54,6 @@ def run(manifest: Path, tmp_path: Path) -> Callable[..., Summary]:
         return run_batch(manifest, out, settings, resume=resume, engine=engine)
 
     return go
-
-
-def music(out: Path) -> dict[str, bytes]:
-    return {row["id"]: (out / row["midi"]).read_bytes() for row in results(out) if row["midi"]}
-
-
-def composed(log: Path) -> Counter[str]:
-    return Counter(log.read_text().split())
-
-
-def told(out: Path) -> list[dict[str, Any]]:
-    """The ledger without how long it took."""
-    return [{name: value for name, value in row.items() if name != "milliseconds"} for row in results(out)]
 
 
 def test_a_batch_has_one_result_and_one_file_for_each_row(run, whole):
@@ -201,7 +118,7 @@ def test_a_killed_driver_loses_at_most_the_grains_under_way(run, manifest, whole
     import psutil  # ships inside Ray, which puts it on the path
 
     out, log = tmp_path / "out", tmp_path / "first"
-    driver = subprocess.Popen([sys.executable, __file__, manifest, out, log, "0.6"], start_new_session=True)
+    driver = start_driver(manifest, out, log, 0.6)
     family: list[psutil.Process] = []
     try:
         wait_for(lambda: len(list((out / "results").glob("part-*"))) >= 3, driver)
@@ -241,15 +158,6 @@ def test_a_worker_that_dies_costs_time_and_nothing_else(run, whole, tmp_path):
     assert composed(tmp_path / "log").total() == 44  # the grain that it had in hand was done twice
     assert (music(out), told(out)) == (music(whole), told(whole))
     assert verify(out).sound
-
-
-def wait_for(what: Callable[[], bool], driver: subprocess.Popen[bytes]) -> None:
-    for _ in range(1200):
-        if what():
-            return
-        assert driver.poll() is None, "the driver ended before it could be killed"
-        time.sleep(0.05)
-    raise AssertionError("waited for a minute")
 
 
 def test_an_interrupted_batch_says_how_far_it_is_and_goes_on(run, tmp_path, monkeypatch):
@@ -305,7 +213,7 @@ def test_another_batch_is_refused_by_what_differs(run, out, manifest):
         run(out, checkpoint="d" * 64, resume=True)
     other = manifest.with_name("other.jsonl")
     other.write_text(json.dumps(good(1)))
-    with pytest.raises(BatchError, match="another manifest; choose"):
+    with pytest.raises(BatchError, match=r"another manifest \(row 1: id 'item-0', now 'item-1'; .*40 rows"):
         run_batch(other, out, SETTINGS, resume=True, engine=plan(manifest.with_name("log")))
 
 
@@ -359,7 +267,3 @@ def test_a_folder_with_other_files_is_left_alone(run, tmp_path):
     with pytest.raises(BatchError, match=r"holds 'holiday\.jpg'"):
         run(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -130,3 +130,28 @@ def test_pauses_double_and_are_spread(monkeypatch):
     assert len(slept) == 3
     assert all(0.5 * 2**i <= pause <= 1.5 * 2**i for i, pause in enumerate(slept))
     assert slept[1] != 2 * slept[0], "chance spreads them"
+
+
+def alone(asked: list[str]) -> Callable[..., Any]:
+    def answer(suspects: Any) -> list[tuple[Result, int]]:
+        asked.extend(item.id for item in suspects)
+        return [(ok(item, 1), 1) for item in suspects]
+
+    return answer
+
+
+def test_an_item_whose_calls_keep_dying_goes_alone_and_keeps_its_place():
+    asked: list[str] = []
+    handle = Handle(lambda item, attempt: ActorDiedError() if item.id == "1" else ok(item, attempt))
+    results = ask(handle, 3, attempts=5, alone=alone(asked))
+    assert [result.id for result, _ in results] == ["0", "1", "2"]
+    assert {result.status for result, _ in results} == {"ok"}
+    assert (asked, handle.tries["1"]) == (["1"], 2)
+
+
+def test_one_death_or_a_crowd_sends_nobody_alone():
+    asked: list[str] = []
+    script = [ActorDiedError(), BackPressureError(9, 8), BackPressureError(9, 8)]
+    handle = Handle(lambda item, attempt: script[attempt - 1] if attempt < 4 else ok(item, attempt))
+    ((result, attempts),) = ask(handle, attempts=5, alone=alone(asked))
+    assert (result.status, attempts, asked) == ("ok", 4, [])

@@ -1,0 +1,35 @@
+"""Tries: over how many workers a grain has come to grief in this drive.
+
+A worker that is killed (out of memory, a crash in a library, its node lost) cannot say so, and Ray hands its
+grain to the next one, for ever. So a worker leaves a mark before it begins and takes it away when it ends,
+however it ends: a mark that is there tells of a death. It is a scratch file with the drive's fence in its
+name, so the next drive sweeps it and starts to count anew: a driver that is killed ten times blames no row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from emoray.batch.ledger import Layout
+from emoray.batch.publish import SCRATCH, publish
+
+
+@contextlib.contextmanager
+def counted(layout: Layout, number: int, fence: int) -> Iterator[int]:
+    """Work on a grain; yields how many workers of this drive have died over it.
+
+    Raises:
+        BatchError: the folder cannot be written.
+    """
+    part = layout.part(number)
+    mark = part.parent / f".{part.name}.{fence}{SCRATCH}"
+    try:
+        deaths = int(mark.read_bytes())
+    except (OSError, ValueError):
+        deaths = 0
+    publish({mark: str(deaths + 1).encode()})
+    try:
+        yield deaths
+    finally:
+        mark.delete()

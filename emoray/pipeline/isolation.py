@@ -1,0 +1,151 @@
+"""Isolation: items in a process of their own, so that what ends the process fails one item alone.
+
+Conventions
+-----------
+Items are answered together as long as all goes well. One that kills its process (out of memory, a crash in a
+library) takes its neighbours along, as often as they are tried together. So whoever was in a process that
+died goes on alone: a Ray actor answers one item after the other, by the ``data`` engine, whose music is that
+of ``serve``. It goes with the items that it was started for.
+
+An item that never ends is one that kills its process: a watchdog does it, or whoever waits for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError
+
+from emoray.answer import failed
+from emoray.batch.grain import Engine
+from emoray.errors import ClusterError
+from emoray.items import Item, Result
+from emoray.pipeline.client import passes
+from emoray.pipeline.metrics import record
+
+log = logging.getLogger(__name__)
+
+Build = Callable[[], Engine]
+
+
+def limited(build: Build, seconds: float) -> Engine:
+    """The engine of ``build``, in a process that ends when items take longer than ``seconds`` each.
+
+    They are answered together, so the limit is that of them all.
+    """
+    return partial(_answer_limited, engine=build(), seconds=seconds)
+
+
+def isolated(build: Build, *, attempts: int, seconds: float) -> Engine:
+    """An engine that answers item after item in another process, by the engine of ``build``.
+
+    Args:
+        build: runs in that process.
+        attempts: how many processes an item may end.
+        seconds: after which it is given up.
+    """
+    return partial(_answer_isolated, build=build, attempts=attempts, seconds=seconds)
+
+
+@contextlib.contextmanager
+def watchdog(seconds: float) -> Iterator[None]:
+    """End this process if the body takes longer; its log gets the stack.
+
+    A library that does not return to the interpreter cannot prevent it.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _answer_limited(items: Sequence[Item], engine: Engine, seconds: float) -> list[tuple[Result, int]]:
+    with watchdog(seconds * max(1, len(items))):
+        return engine(items)
+
+
+def _answer_isolated(
+    items: Sequence[Item], build: Build, attempts: int, seconds: float
+) -> list[tuple[Result, int]]:
+    cell = _Cell(build)
+    try:
+        return [_answer_bounded(item, cell, attempts, seconds) for item in items]
+    finally:
+        cell.end()
+
+
+class _Cell:
+    """The other process; there is one once it is needed, and a new one when it has died."""
+
+    def __init__(self, build: Build) -> None:
+        self._build = build
+        self._actor: Any = None
+
+    def answer(self, item: Item, seconds: float) -> Result:
+        """The result of an item.
+
+        Raises:
+            ClusterError: no process can be started.
+            GetTimeoutError: it takes longer.
+            RayActorError: it has ended its process.
+        """
+        if self._actor is None:
+            self._actor = _started(self._build)
+        try:
+            return ray.get(self._actor.answer.remote(item), timeout=seconds)
+        except Exception:
+            self.end()
+            raise
+
+    def end(self) -> None:
+        """End the process, whatever it is at."""
+        if self._actor is not None:
+            ray.kill(self._actor)
+        self._actor = None
+
+
+class _Answerer:
+    def __init__(self, build: Build) -> None:
+        self._engine = build()
+
+    def ready(self) -> None:
+        """Return once the engine is there."""
+
+    def answer(self, item: Item) -> Result:
+        [(result, _)] = self._engine([item])
+        return result
+
+
+def _started(build: Build) -> Any:
+    actor = ray.remote(_Answerer).options(num_cpus=0).remote(build)  # who waits for it needs none meanwhile
+    try:
+        ray.get(actor.ready.remote())
+    except ray.exceptions.RayActorError as err:
+        reason = f"no process can be started for one item alone ({str(err).splitlines()[0]})"
+        raise ClusterError("cluster", f"{reason}; give workers more memory") from err
+    return actor
+
+
+def _answer_bounded(item: Item, cell: _Cell, attempts: int, seconds: float) -> tuple[Result, int]:
+    for attempt in range(1, attempts + 1):
+        try:
+            return cell.answer(item, seconds), attempt
+        except GetTimeoutError:
+            reason = f"takes longer than {seconds:g} s, even alone; take it out or make its files shorter"
+            return failed(item, ClusterError(item.id, reason)), attempt
+        except Exception as err:
+            if not passes(err):
+                raise
+            kind = type(err).__name__
+            record("emoray_batch_retries_total", reason=kind)
+            log.warning("attempt %d, alone, failed: %s", attempt, kind, extra={"item": item.id})
+    times = "once" if attempts == 1 else f"{attempts} times"
+    reason = f"ended its process {times}, even alone (out of memory, or a crash); take it out or give it more"
+    return failed(item, ClusterError(item.id, reason)), attempts

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+
+from emoray.batch.ledger import Layout
+from emoray.batch.publish import publish, scratch_files, sweep
+from emoray.batch.tries import counted
+from emoray.storage import Place
+
+
+@pytest.fixture
+def layout(folder: Place) -> Layout:
+    return Layout(folder, rows=8, grain=4)
+
+
+def die_over(layout: Layout, number: int, fence: int) -> None:
+    """As a worker that is killed: what it would have done in the end is not done."""
+    tries = counted(layout, number, fence)
+    tries.__enter__()
+    [mark] = scratch_files(layout.out)
+    data = (layout.out / mark).read_bytes()
+    tries.__exit__(None, None, None)
+    publish({layout.out / mark: data})
+
+
+def deaths(layout: Layout, number: int, fence: int) -> int:
+    with counted(layout, number, fence) as found:
+        return found
+
+
+def test_who_ends_leaves_no_trace_and_who_is_killed_is_counted(layout):
+    assert deaths(layout, 0, 1) == 0
+    assert scratch_files(layout.out) == []
+    die_over(layout, 0, 1)
+    die_over(layout, 0, 1)
+    assert (deaths(layout, 0, 1), deaths(layout, 1, 1)) == (2, 0)
+    assert deaths(layout, 0, 1) == 0, "it has ended, so nobody is to blame any more"
+
+
+def test_who_ends_by_an_error_leaves_no_trace_either(layout):
+    with pytest.raises(RuntimeError), counted(layout, 0, 1):
+        raise RuntimeError
+    assert deaths(layout, 0, 1) == 0
+
+
+def test_another_drive_counts_anew_and_sweeps(layout):
+    die_over(layout, 0, 1)
+    assert deaths(layout, 0, 2) == 0
+    sweep(layout.out)
+    assert deaths(layout, 0, 1) == 0

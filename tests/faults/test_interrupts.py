@@ -1,0 +1,127 @@
+"""Ctrl-C at random moments of the commands that learn; a batch is in test_drivers.py.
+
+EMORAY_FAULT_ROUNDS=10 asks for as many interruptions as a long night.
+
+What may be lost: nothing but the epoch under way. Nothing half written bears a final name.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+import torch
+from safetensors.torch import load_file
+
+from emoray.dataset import corpus
+from emoray.notes import as_notes
+from emoray.pipeline.cluster import cluster_corpus
+from emoray.writers.midi import midi_bytes
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
+
+ROUNDS = int(os.environ.get("EMORAY_FAULT_ROUNDS", "2"))
+Emoray = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def emoray() -> Iterator[Emoray]:
+    """Starts the command on the Ray of these tests; none outlives the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*options: object) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", "from emoray.cli import main; main()", *map(str, options)]
+        address = ray.get_runtime_context().gcs_address
+        started.append(
+            subprocess.Popen(
+                command,
+                env=os.environ | {"RAY_ADDRESS": address},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def connecting(process: subprocess.Popen[str]) -> None:
+    """Wait until it has loaded Ray: before, it has done nothing."""
+    maps = Path(f"/proc/{process.pid}/maps")
+    while process.poll() is None and "_raylet" not in maps.read_text():
+        time.sleep(0.02)
+
+
+def finished(process: subprocess.Popen[str]) -> float:
+    """Seconds that it took from when it had loaded Ray."""
+    connecting(process)
+    started = time.monotonic()
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    return time.monotonic() - started
+
+
+def interrupted(process: subprocess.Popen[str], within: float, chance: random.Random) -> bool:
+    """Send SIGINT at some moment; whether it was in time. It is one line and code 130, or it was too late."""
+    connecting(process)
+    time.sleep(chance.uniform(0.0, within))
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    assert "Traceback" not in said, said
+    assert process.returncode in (0, 130), said
+    if process.returncode == 130:
+        assert said.strip().splitlines()[-1].startswith("emoray: interrupted"), said
+    return process.returncode == 130
+
+
+def write_tunes(folder: Path) -> None:
+    folder.mkdir()
+    lines = ["canonical_composer,canonical_title,split,year,midi_filename"]
+    for number in range(24):
+        generator = np.random.default_rng(number)
+        pitch = 60 + np.cumsum(generator.integers(-2, 3, 100)) % 24
+        notes = as_notes(np.arange(100) * 0.2, [0.2] * 100, pitch, [80] * 100)
+        (folder / f"{number:02}.mid").write_bytes(midi_bytes(notes))
+        lines.append(f"Nobody,Tune,{'train' if number % 6 else 'validation'},2000,{number:02}.mid")
+    (folder / "list.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_ingest_and_training_that_are_interrupted_go_on_as_if_they_had_not_been(emoray, tmp_path):
+    """Lost: nothing. The corpus is there as a whole or not at all; the weights are the same in the end."""
+    midi, chance = tmp_path / "midi", random.Random(13)
+    write_tunes(midi)
+    ingest = ["ingest", midi, "--metadata", midi / "list.csv", "--out"]
+    takes = finished(emoray(*ingest, tmp_path / "corpus"))
+    for _ in range(ROUNDS):
+        if interrupted(emoray(*ingest, tmp_path / "again", "--overwrite"), takes, chance):
+            assert not [path for path in tmp_path.glob("again*") if path.name != "again"], "a staging folder"
+        if (tmp_path / "again").exists():
+            corpus.open_corpus(tmp_path / "again")
+    finished(emoray(*ingest, tmp_path / "again", "--overwrite"))
+    for part in corpus.parts(tmp_path / "corpus"):
+        assert part.read_bytes() == (tmp_path / "again" / part.name).read_bytes()
+
+    clusters, _ = cluster_corpus(tmp_path / "corpus")
+    clusters.save(tmp_path / "emotion.json")
+    train = ["train", tmp_path / "corpus", "--emotion", tmp_path / "emotion.json", "--epochs", 3]
+    train += ["--epoch-windows", 2_000, "--resume", "--out"]
+    takes = finished(emoray(*train, tmp_path / "whole"))
+    for _ in range(ROUNDS):
+        interrupted(emoray(*train, tmp_path / "run"), takes, chance)
+    finished(emoray(*train, tmp_path / "run"))
+    ours, theirs = (load_file(tmp_path / name / "weights.safetensors") for name in ("run", "whole"))
+    assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())

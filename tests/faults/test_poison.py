@@ -1,0 +1,117 @@
+"""A row that ends the process that answers it, or never ends.
+
+What may be lost: nothing. The row itself fails after bounded tries and says why.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faults.batches import DEADLY, ENDLESS, SETTINGS, composed, good, plan, write_manifest
+
+from emoray.batch.audit import results, verify
+from emoray.batch.folder import BatchSettings
+from emoray.config import Request
+from emoray.errors import BatchError
+from emoray.items import Item
+from emoray.notes import Notes, as_notes
+from emoray.pipeline.batch import run_batch
+from emoray.pipeline.engines import serving
+from emoray.pipeline.stages import Loaders
+from emoray.web.settings import ServeSettings
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+def write_poisoned(folder: Path, seed: bytes) -> Path:
+    """Twelve rows; the sixth is the poison."""
+    (folder / "poison.mid").write_bytes(seed)
+    return write_manifest(folder, [good(n) | ({"seed": "poison.mid"} if n == 5 else {}) for n in range(12)])
+
+
+def the_failed_row(out: Path) -> dict[str, Any]:
+    rows = list(results(out))
+    assert [row["id"] for row in rows] == [f"item-{number}" for number in range(12)]
+    assert verify(out).sound
+    [row] = [row for row in rows if row["status"] != "ok"]
+    assert row["id"] == "item-5"
+    return row
+
+
+def test_a_row_that_kills_its_worker_fails_after_bounded_tries(tmp_path, log):
+    """Lost: nothing. Its neighbours are answered, and other grains do not notice."""
+    run_batch(write_poisoned(tmp_path, DEADLY), tmp_path / "out", SETTINGS, engine=plan(log))
+    assert "item-5: ended its process 2 times, even alone" in the_failed_row(tmp_path / "out")["error"]
+    times = composed(log)
+    assert times.pop("item-5") == 3, "once with its neighbours, twice alone"
+    assert {item for item, count in times.items() if count > 1} == {"item-4", "item-6", "item-7"}
+
+
+def test_a_row_that_never_ends_fails_after_its_time(tmp_path, log):
+    """Lost: nothing but the time that the row was given."""
+    run_batch(write_poisoned(tmp_path, ENDLESS), tmp_path / "out", SETTINGS, engine=plan(log, limit=2.0))
+    assert "item-5: takes longer than 2 s, even alone" in the_failed_row(tmp_path / "out")["error"]
+
+
+def test_workers_that_die_whatever_they_do_end_the_batch_and_not_each_other_for_ever(tmp_path, log):
+    """Lost: nothing. What is not answered is pending, and the folder has no mark of the deaths."""
+    settings = BatchSettings(grain=4, attempts=2)
+    manifest = write_poisoned(tmp_path, DEADLY)
+    with pytest.raises(BatchError, match=r"2 workers died over rows 5 to 8; give workers more memory"):
+        run_batch(manifest, tmp_path / "out", settings, engine=plan(log, alone=None))
+    (tmp_path / "poison.mid").write_bytes(b"mended")
+    assert run_batch(manifest, tmp_path / "out", settings, resume=True, engine=plan(log)).ok == 12
+    assert verify(tmp_path / "out").sound
+
+
+def read_seed(item: Item) -> Notes:
+    pitch = {DEADLY: 1, ENDLESS: 2}.get(item.seed, 60)
+    return as_notes([0.0], [0.4], [pitch], [80])
+
+
+def compose(log: Path, requests: Sequence[Request]) -> list[Notes]:
+    pitches = [int(request.seed["pitch"][0]) for request in requests]
+    with log.open("a") as lines:
+        lines.write("".join(f"{pitch}\n" for pitch in pitches))
+    if 1 in pitches:
+        os._exit(1)
+    time.sleep(3600 if 2 in pitches else 0.05)
+    return [as_notes([1.0], [0.4], [60], [80]) for _ in requests]
+
+
+def through_serve(log: Path, seconds: float = 60.0) -> Any:
+    """The ``serve`` engine with a composer made here."""
+    loaders = Loaders(
+        faces=lambda _: lambda pictures: [],
+        seeds=lambda _: read_seed,
+        composer=lambda _: (partial(compose, log), "none"),
+    )
+    settings = BatchSettings(grain=4, window=8, attempts=3, timeout=seconds)
+    stages = ServeSettings(
+        face_cpus=0.1, seed_cpus=0.1, composer_cpus=0.1, max_batch_size=8, stage_timeout=seconds
+    )
+    return plan(log, start=partial(serving, settings, stages, loaders), alone=None, worker_cpus=0.1)
+
+
+def test_a_row_that_kills_its_replica_fails_and_harms_nobody_who_shares_it(tmp_path, log):
+    """Lost: nothing. All twelve may be in the replica when it dies, and eleven are answered."""
+    run_batch(write_poisoned(tmp_path, DEADLY), tmp_path / "out", SETTINGS, engine=through_serve(log))
+    assert "item-5: ended its process 3 times, even alone" in the_failed_row(tmp_path / "out")["error"]
+    assert composed(log)["1"] == 2 + 3, "twice in Serve, three times alone"
+
+
+def test_a_row_that_never_ends_costs_its_replica_and_harms_nobody(tmp_path, log):
+    """Lost: nothing but time. A replica that is stuck would answer nobody any more, and is replaced."""
+    run_batch(write_poisoned(tmp_path, ENDLESS), tmp_path / "out", SETTINGS, engine=through_serve(log, 10.0))
+    assert "item-5: takes longer than 10 s, even alone" in the_failed_row(tmp_path / "out")["error"]

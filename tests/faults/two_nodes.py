@@ -1,0 +1,125 @@
+"""A cluster of two nodes that loses one, or its head: a script, so that no other Ray is disturbed.
+
+``two_nodes.py WHAT FOLDER``; WHAT is ``ingest``, ``batch``, ``train`` or ``head``. It leaves what the work
+has made in FOLDER, and prints ``lost at work`` if the node was at work when it was lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+from ray.cluster_utils import Cluster
+
+from emoray.config import ExpressivePreset
+from emoray.pipeline import ingest as ingesting
+from emoray.pipeline.batch import run_batch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from faults.batches import SETTINGS, plan, start_driver, wait_for
+
+SMALL = {"num_cpus": 2, "object_store_memory": 80_000_000}
+PRESET = ExpressivePreset(
+    embedding=16, hidden=16, head=16, chunk=8, span=32, lookahead=8, batch_size=4, epoch_spans=256, epochs=3
+)  # fmt: skip
+write_part = ingesting.write_part
+
+
+@contextlib.contextmanager
+def cluster_of_two() -> Iterator[tuple[Cluster, Any]]:
+    """The cluster and the node that will be lost."""
+    cluster = Cluster(initialize_head=True, head_node_args=SMALL | {"include_dashboard": False})
+    try:
+        yield cluster, cluster.add_node(**SMALL)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def at_work(node: Any) -> bool:
+    """Whether a task runs on the node."""
+    raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+    names = [process.name() for process in raylet.children(recursive=True)]
+    return any(name.startswith("ray::") and "IDLE" not in name for name in names)
+
+
+def lose(cluster: Cluster, node: Any, when: Callable[[], bool]) -> None:
+    """Kill the node once it is at work, and bring another, as an autoscaler would."""
+    while not (when() and at_work(node)):
+        time.sleep(0.02)
+    sys.stdout.write("lost at work\n")
+    cluster.remove_node(node, allow_graceful=False)
+    cluster.add_node(**SMALL)
+
+
+def slow_part(*args: Any, **options: Any) -> Any:
+    """A part of a corpus that leaves time to lose a node."""
+    time.sleep(0.3)
+    return write_part(*args, **options)
+
+
+def ingest(folder: Path) -> None:
+    """Sixteen parts of four files."""
+    ingesting.SHARD_FILES, ingesting.write_part = 4, slow_part
+    ingesting.ingest(folder / "midi", folder / "ingested")
+
+
+def batch(folder: Path) -> None:
+    """Ten grains by four workers."""
+    engine = plan(folder / "log", 0.5, workers=4, worker_cpus=1.0)
+    run_batch(folder / "manifest.jsonl", folder / "out", SETTINGS, engine=engine)
+
+
+def train(folder: Path) -> None:
+    """Two workers, each as large as a node."""
+    from emoray.dataset.clusters import EmotionClusters
+    from emoray.pipeline.run_folder import RunFolder
+    from emoray.pipeline.train import TrainSettings
+    from emoray.pipeline.train import train as fit
+
+    clusters = EmotionClusters.load(folder / "emotion.json")
+    run = RunFolder.at(folder / "run", {"preset": "expressive"}, clusters, resume=False)
+    fit(folder / "corpus", run, PRESET, TrainSettings(workers=2, cpus_per_worker=2))
+
+
+def head(folder: Path) -> None:
+    """A driver on a cluster whose head goes; prints how it ended."""
+    with cluster_of_two() as (cluster, _):
+        files = [folder / name for name in ("manifest.jsonl", "out", "log")]
+        driver = start_driver(*files, 0.5, RAY_ADDRESS=cluster.address)
+        try:
+            wait_for(lambda: list((folder / "out" / "results").glob("part-*")), driver)
+            cluster.head_node.kill_gcs_server()
+            gone = time.monotonic()
+            said, _ = driver.communicate(timeout=150)
+            sys.stdout.write(f"{said}code {driver.returncode} after {time.monotonic() - gone:.0f} s\n")
+        finally:
+            driver.kill()
+            driver.wait()
+
+
+def main(what: str, folder: Path) -> None:
+    """Do the work, and lose a node meanwhile."""
+    if what == "head":
+        head(folder)
+        return
+    work, when = {
+        "ingest": (ingest, lambda: bool(list(folder.glob("ingested.staging-*/part-*")))),
+        "batch": (batch, lambda: bool(list(folder.glob("out/results/part-*")))),
+        "train": (train, (folder / "run" / "metrics.jsonl").is_file),
+    }[what]
+    with cluster_of_two() as (cluster, node):
+        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+        threading.Thread(target=lose, args=(cluster, node, when), daemon=True).start()
+        work(folder)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
