@@ -22,9 +22,10 @@ import ray
 from faults.batches import SETTINGS, good, music, plan, start_driver, told, wait_for, write_manifest
 
 from emoray.batch.audit import results, status, verify
-from emoray.batch.folder import LOCK, fence_of
+from emoray.batch.fence import LOCK, fence_of
 from emoray.errors import BatchError
 from emoray.pipeline.batch import Summary, run_batch
+from emoray.storage import place
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -75,8 +76,8 @@ def test_a_driver_that_is_killed_again_and_again_loses_nothing(drive, manifest, 
     """Lost: nothing. SIGKILL at random moments, with --resume each time, then a drive that is let be."""
     chance, out = random.Random(7), tmp_path / "out"
     for _ in range(ROUNDS):
-        driver, before = drive(out), fence_of(out)
-        wait_for(lambda before=before: fence_of(out) > before, driver)
+        driver, before = drive(out), fence_of(place(out))
+        wait_for(lambda before=before: fence_of(place(out)) > before, driver)
         time.sleep(chance.uniform(0.0, 4.0))
         driver.kill()
         driver.communicate()
@@ -89,8 +90,8 @@ def test_ctrl_c_is_one_line_and_code_130_whenever_it_comes(drive, manifest, whol
     """Lost: nothing. A driver that had ended before it was interrupted may also have ended well."""
     chance, out = random.Random(11), tmp_path / "out"
     for _ in range(ROUNDS):
-        driver, before = drive(out), fence_of(out)
-        wait_for(lambda before=before: fence_of(out) > before, driver)
+        driver, before = drive(out), fence_of(place(out))
+        wait_for(lambda before=before: fence_of(place(out)) > before, driver)
         time.sleep(chance.uniform(0.0, 4.0))
         driver.send_signal(signal.SIGINT)
         said, _ = driver.communicate(timeout=60)
@@ -120,7 +121,7 @@ def test_an_overtaken_driver_commits_nothing_more(drive, manifest, whole, tmp_pa
     out = tmp_path / "out"
     driver = drive(out)
     wait_for(lambda: list((out / "results").glob("part-*")), driver)
-    later = f"{fence_of(out) + 1} process 1 on elsewhere".ljust(200) + "\n"
+    later = f"{fence_of(place(out)) + 1} process 1 on elsewhere".ljust(200) + "\n"
     descriptor = os.open(out / LOCK, os.O_WRONLY)
     os.pwrite(descriptor, later.encode(), 0)
     os.close(descriptor)
