@@ -10,13 +10,11 @@ The bound is the time of the same matrix products alone, on as many rows, in the
 Each figure is the best of ``ROUNDS``, because others may use the machine; the share of the bound is of those.
 """
 
-import argparse
-import json
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
+from figures import keep, options
 
 from emoray.compose.drawing import chosen, draw
 from emoray.compose.guidance import emotion_score, on_keyboard, seed_logits
@@ -157,12 +155,11 @@ def measured(preset, mode, batch, threads, notes, naive):
 
 def main():
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--notes", type=int, default=100)
     parser.add_argument("--every-mode", action="store_true")
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     found = []
     for threads in arguments.threads:
@@ -183,8 +180,7 @@ def main():
                         f" 200 notes in {row['200 notes, s']:.2f} s",
                         flush=True,
                     )
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=2) + "\n")
+    keep({"composing": found}, arguments.json)
 
 
 if __name__ == "__main__":
