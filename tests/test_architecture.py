@@ -25,6 +25,7 @@ BELOW_RAY = {
     "web",
     "batch",
     "gallery",
+    "planning",
 }
 MAY_IMPORT = {
     "errors": set(),
@@ -45,6 +46,7 @@ MAY_IMPORT = {
     "demo": BASE | {"writers"},
     "gallery": BASE | {"demo", "writers"},
     "doctor": {"errors", "readers"},
+    "planning": BASE | {"batch", "compose", "demo", "model", "readers", "web", "writers"},
     "web": BASE,
     "batch": BASE | {"readers"},
     "pipeline": BASE | BELOW_RAY,

@@ -13,11 +13,11 @@ import os
 import sys
 from typing import NoReturn
 
-from emoray.cli import batch, care, demo, learning, music  # each adds its commands to the app
+from emoray.cli import batch, care, demo, learning, music, plan  # each adds its commands to the app
 from emoray.cli.shared import WORKER_ENVIRONMENT, app, complain
 from emoray.errors import EmorayError
 
-__all__ = ["app", "batch", "care", "demo", "learning", "main", "music"]
+__all__ = ["app", "batch", "care", "demo", "learning", "main", "music", "plan"]
 
 INTERRUPTED = 130
 

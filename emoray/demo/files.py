@@ -124,9 +124,15 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
         writer.writerows(rows)
 
 
-def _picture(path: Path) -> Path | None:
+def portrait() -> Path | None:
+    """The picture where matplotlib ships it; None if this one does not."""
     package = find_spec("matplotlib")  # found without being imported
     if package is None or package.origin is None:
         return None
     original = Path(package.origin).parent / "mpl-data" / "sample_data" / "grace_hopper.jpg"
-    return Path(shutil.copyfile(original, path)) if original.is_file() else None
+    return original if original.is_file() else None
+
+
+def _picture(path: Path) -> Path | None:
+    original = portrait()
+    return None if original is None else Path(shutil.copyfile(original, path))

@@ -1,0 +1,173 @@
+"""Calibration: the unit costs of ``estimate.py``, measured in some ten seconds, without Ray.
+
+Conventions
+-----------
+As many processes measure side by side as the machine has cores, because a core is slower while the others
+work; the plan gets their mean. Everything is done twice: the first time pays for what is loaded on the way.
+Times are CPU seconds, so that other work on the machine counts little; only committing, which waits for a
+disk, is timed by the clock, at its best.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from emoray.batch.folder import MOST_ROWS
+from emoray.batch.ledger import SCHEMA, Layout, commit, music_path
+from emoray.config import Request
+from emoray.notes import Notes, end
+from emoray.planning.costs import Composing, Cost, UnitCosts
+from emoray.planning.survey import Samples
+
+FEW, MANY = 8, MOST_ROWS
+"""Rows composed together: what is between lies on a line."""
+FEW_NOTES, MORE_NOTES = 4, 24
+"""The first hears the seeds; what the second takes longer is the price of a note."""
+COMMITS = 5
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+"""That this process may use."""
+
+Given = TypeVar("Given")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What every process measures."""
+
+    samples: Samples
+    checkpoint: Path | None
+    guidance: str | None
+    faces: str
+    folder: Path
+    """Where files are committed: on the storage that the batch will use."""
+
+
+def calibrate(setting: Setting, intake: float) -> UnitCosts:
+    """The mean of what every core measures; ``intake`` is what the driver was found to take for a row."""
+    spawning = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(CORES, mp_context=spawning) as pool:
+        found = list(pool.map(measured, [setting] * CORES))
+    return dataclasses.replace(_mean(found), intake=intake)
+
+
+def measured(setting: Setting) -> UnitCosts:
+    """All unit costs but the driver's, in this process, which has done nothing else before."""
+    began = time.monotonic()
+    import torch
+
+    from emoray.compose.sampler import Composer
+    from emoray.model.checkpoint import load_checkpoint, sounds
+    from emoray.readers.face import FaceReader
+    from emoray.readers.seed import read_seed
+    from emoray.writers.midi import midi_bytes
+
+    torch.set_num_threads(1)
+    checkpoint, faces = load_checkpoint(setting.checkpoint), FaceReader(setting.faces)
+    composer, guidance = Composer(checkpoint), setting.guidance or checkpoint.guidance
+    read = partial(read_seed, sounding=sounds(setting.checkpoint))
+    load = time.process_time()
+    midi, voice = (_cost(read, kind) for kind in (setting.samples.midi, setting.samples.voice))
+    picture = _cost(lambda data: faces.read([data]), setting.samples.picture)
+    seeds = [read(data) for data in setting.samples.midi]
+    write = _cost(midi_bytes, seeds)
+    seed_notes = sum(map(len, seeds)) / len(seeds)
+    music = midi_bytes(seeds[0])
+    few, many = (_composing(composer.compose, seeds, guidance, rows) for rows in (FEW, MANY))
+    return UnitCosts(
+        load=load,
+        midi=midi,
+        voice=voice,
+        picture=picture,
+        few=few,
+        many=many,
+        pace=seed_notes * len(seeds) / sum(map(end, seeds)),
+        seed_notes=seed_notes,
+        write=Cost(first=write.first, each=write.each / seed_notes),
+        commit=_committing(setting.folder, music),
+        intake=0.0,
+        worker_bytes=_peak_bytes(),
+        note_bytes=len(music) / len(seeds[0]),
+        share=min(1.0, time.process_time() / (time.monotonic() - began)),
+    )
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    before = time.process_time()
+    work()
+    return time.process_time() - before
+
+
+def _cost(work: Callable[[Given], Any], samples: Sequence[Given]) -> Cost:
+    """Of one sample, and what the very first took longer."""
+    if not samples:
+        return Cost()
+    first = _seconds(lambda: work(samples[0]))
+    each = [_seconds(partial(work, sample)) for sample in samples]
+    return Cost(first=max(0.0, first - each[0]), each=sum(each) / len(each))
+
+
+def _composing(
+    compose: Callable[[Sequence[Request]], Any], seeds: Sequence[Notes], guidance: str, rows: int
+) -> Composing:
+    """Composing for so many rows at once."""
+
+    def taken(notes: int) -> float:
+        requests = [
+            Request(
+                seed=seeds[number % len(seeds)],
+                valence=1.0 - 2 * (number % 2),
+                guidance=guidance,
+                notes=notes,
+                random_seed=number,
+            )
+            for number in range(rows)
+        ]
+        return _seconds(lambda: compose(requests))
+
+    taken(1)  # the first time at this size
+    short, long = taken(FEW_NOTES), taken(MORE_NOTES)
+    note = (long - short) / (MORE_NOTES - FEW_NOTES)
+    return Composing(rows=rows, hear=short - FEW_NOTES * note, note=note)
+
+
+def _committing(folder: Path, music: bytes) -> float:
+    """Seconds by the clock for a row of a whole grain; what was written is removed."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix="emoray-plan-") as scratch:
+        layout = Layout(Path(scratch), COMMITS * MANY, MANY)
+        best = math.inf
+        for number in layout.grains:
+            ids = {row: f"{row}-{os.getpid()}" for row in layout.rows_of(number)}
+            rows = [dict.fromkeys(SCHEMA.names) | {"row": row, "id": name} for row, name in ids.items()]
+            files = {music_path(name): music for name in ids.values()}
+            began = time.monotonic()
+            commit(layout, number, rows, files)
+            best = min(best, time.monotonic() - began)
+    return best / MANY
+
+
+def _peak_bytes() -> float:
+    """The most memory that this process has held."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def _mean(found: Sequence[Any]) -> Any:
+    """Of dataclasses of numbers, and of such dataclasses."""
+    if not dataclasses.is_dataclass(found[0]):
+        return sum(found) / len(found)
+    names = [field.name for field in dataclasses.fields(found[0])]
+    fields = {name: _mean([getattr(one, name) for one in found]) for name in names}
+    return dataclasses.replace(found[0], **fields)  # type: ignore[type-var]

@@ -1,0 +1,154 @@
+"""Estimate: how long a batch will take and what it needs, by arithmetic on costs measured one at a time.
+
+Conventions
+-----------
+Seconds are those of one core that does nothing else (``calibration.py`` measures them), sizes are bytes. A
+worker does one grain after the other, each stage of it in turn, as ``batch/grain.py`` does. A plan neither
+knows what a network or shared storage adds, nor what other work takes away.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from emoray.batch.folder import MOST_ROWS, even_grain
+from emoray.planning.costs import Composing, Machines, UnitCosts, Workload
+from emoray.web.settings import ServeSettings
+
+RAY_START, RAY_START_CPU = 8.0, 12.0
+"""Until Ray's first task runs where the command starts it: by the clock, and of all its processes."""
+SERVE_START = 12.0
+"""Until an application of four stages answers, its models apart."""
+SERVE_ROW = 0.01
+"""Of a row on its way through four stages."""
+DISPATCH = 0.005
+"""Of the driver for a grain: Ray Data is one process, however many nodes there are."""
+PYTHON_BYTES, RAY_NODE_BYTES, DRIVER_BYTES = 150e6, 700e6, 350e6
+"""Ray inside a worker, beside the models; Ray's own processes on a node; the driver, its rows apart."""
+PARQUET_ROW = 120
+"""Of the ledger and of the stored manifest together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What it will take."""
+
+    spent: dict[str, float]
+    """Seconds by the clock, one after the other; of workers that work side by side, those of one."""
+    cpu_seconds: float
+    """Of all processes."""
+    workers: int
+    grain: int
+    node_bytes: float
+    """Of memory on each node."""
+    driver_bytes: float
+    """On one of them, besides."""
+    files: int
+    disk_bytes: float
+
+    @property
+    def seconds(self) -> float:
+        """From the command to its last line."""
+        return sum(self.spent.values())
+
+    @property
+    def limit(self) -> str:
+        """What takes longest."""
+        return max(self.spent, key=self.spent.__getitem__)
+
+
+def plan(work: Workload, machines: Machines, costs: UnitCosts) -> Plan:
+    """What a batch will take."""
+    cores = machines.nodes * machines.cpus
+    serving = work.engine == "serve"
+    workers = 2 * cores if serving else cores  # two that wait for Serve keep a composer busy
+    grain = even_grain(work.rows, workers)
+    grains = math.ceil(work.rows / grain)
+    turns = work.rows / cores if serving else math.ceil(grains / workers) * grain
+    row = row_seconds(work, costs, min(grain, ServeSettings.max_batch_size) if serving else grain)
+    start = worker_start(work, costs)
+    fixed = {
+        "starting Ray": 0.0 if machines.running else RAY_START,
+        "starting Serve": SERVE_START if serving else 0.0,
+        "loading the models": start,
+        "the driver's rows": work.rows * costs.intake,
+    }
+    busy = {stage: turns * seconds for stage, seconds in row.items()}
+    handing_out = max(0.0, grains * DISPATCH - sum(busy.values()))  # beside the workers, until it is slower
+    spent = fixed | busy | {"the driver's grains": handing_out}
+    ray = 0.0 if machines.running else RAY_START_CPU * machines.nodes
+    return Plan(
+        spent={stage: seconds for stage, seconds in spent.items() if seconds > 0},
+        cpu_seconds=ray + fixed["the driver's rows"] + cores * start + work.rows * sum(row.values()),
+        workers=workers,
+        grain=grain,
+        node_bytes=RAY_NODE_BYTES + machines.cpus * _bytes_of_a_core(costs, serving=serving),
+        driver_bytes=DRIVER_BYTES,
+        files=work.rows + grains,
+        disk_bytes=work.rows * (PARQUET_ROW + costs.note_bytes * (costs.seed_notes + composed(work, costs))),
+    )
+
+
+def row_seconds(work: Workload, costs: UnitCosts, together: int) -> dict[str, float]:
+    """Of one row, by stage, when so many are composed together."""
+    notes = composed(work, costs)
+    return {
+        "composing": composing_seconds(costs.few, costs.many, together, notes) / together,
+        "reading voices": work.voices * costs.voice.each,
+        "reading MIDI": (1 - work.voices) * costs.midi.each,
+        "reading faces": work.pictures * costs.picture.each,
+        "writing MIDI": costs.write.each * (costs.seed_notes + notes),
+        "storage": costs.commit,
+        "Serve's messages": SERVE_ROW if work.engine == "serve" else 0.0,
+    }
+
+
+def composed(work: Workload, costs: UnitCosts) -> float:
+    """Notes composed for a row."""
+    return work.notes + work.music_seconds * costs.pace
+
+
+def composing_seconds(few: Composing, many: Composing, rows: int, notes: float) -> float:
+    """Of so many rows together, on the line through two sizes that were measured.
+
+    >>> few, many = Composing(rows=8, hear=0.25, note=0.01), Composing(rows=64, hear=2.0, note=0.01)
+    >>> composing_seconds(few, many, 64, 100), composing_seconds(few, many, 8, 100)
+    (3.0, 1.25)
+    """
+    at = (min(rows, MOST_ROWS) - few.rows) / (many.rows - few.rows)
+    hear = few.hear + at * (many.hear - few.hear)
+    note = few.note + at * (many.note - few.note)
+    return max(1.0, rows / MOST_ROWS) * (max(hear, 0.0) + notes * max(note, 0.0))
+
+
+def worker_start(work: Workload, costs: UnitCosts) -> float:
+    """Until a worker has loaded what its rows need."""
+    kinds = [(work.voices, costs.voice), (1 - work.voices, costs.midi), (work.pictures, costs.picture)]
+    return costs.load + costs.write.first + sum(cost.first for share, cost in kinds if share > 0)
+
+
+def faster(work: Workload, machines: Machines, costs: UnitCosts) -> list[tuple[str, float]]:
+    """What would save at least a fiftieth of the time, and how long it would take then; the best first."""
+    now = plan(work, machines, costs).seconds
+    then = {what: plan(*changed, costs).seconds for what, changed in _changes(work, machines)}
+    gains = [(what, seconds) for what, seconds in then.items() if seconds < 0.98 * now]
+    return sorted(gains, key=lambda gain: gain[1])
+
+
+def _changes(work: Workload, machines: Machines) -> Iterator[tuple[str, tuple[Workload, Machines]]]:
+    yield "twice as many nodes", (work, replace(machines, nodes=2 * machines.nodes))
+    half = replace(work, notes=work.notes / 2, music_seconds=work.music_seconds / 2)
+    yield "half as many notes", (half, machines)
+    yield "MIDI seeds instead of recordings", (replace(work, voices=0.0), machines)
+    yield "an emotion instead of a picture", (replace(work, pictures=0.0), machines)
+    yield "a Ray that already runs", (work, replace(machines, running=True))
+    if work.engine == "serve":
+        yield "--engine data", (replace(work, engine="data"), machines)
+
+
+def _bytes_of_a_core(costs: UnitCosts, *, serving: bool) -> float:
+    """A worker with all models; or its replicas of Serve, of which none holds more, and two that wait."""
+    worker = costs.worker_bytes + PYTHON_BYTES
+    return 2.5 * worker + 2 * PYTHON_BYTES if serving else worker  # composer, seeds, a quarter of two others

@@ -1,0 +1,34 @@
+"""The steps of a worker, measured for real at a small size."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from emoray.model.checkpoint import PRETRAINED
+from emoray.planning import calibration
+from emoray.planning.calibration import Setting, measured
+from emoray.planning.survey import embedded_samples
+
+
+@pytest.fixture
+def costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name, small in {"FEW": 2, "MANY": 4, "FEW_NOTES": 1, "MORE_NOTES": 3}.items():
+        monkeypatch.setattr(calibration, name, small)
+    samples = embedded_samples(voices=False, pictures=True)
+    return measured(
+        Setting(samples=samples, checkpoint=PRETRAINED / "seed", guidance=None, faces="auto", folder=tmp_path)
+    )
+
+
+def test_every_step_that_was_tried_has_a_cost_and_no_other(costs, tmp_path):
+    figures = {name: value for name, value in dataclasses.asdict(costs).items() if name != "intake"}
+    assert figures.pop("voice") == {"first": 0.0, "each": 0.0}
+    assert all(value > 0 for value in figures.values() if isinstance(value, float))
+    assert costs.midi.each > 0
+    assert costs.picture.each > 0
+    assert costs.few.hear + costs.few.note > 0
+    assert 0 < costs.share <= 1
+    assert not list(tmp_path.iterdir()), "what was committed to time the storage is removed"
