@@ -55,7 +55,8 @@ def write_manifest(folder, rows):
 
 def write_ledger(folder, rows):
     """The parts and the music of a complete batch, as workers leave them but not synced."""
-    from emoray.batch.ledger import MUSIC, RESULTS, SCHEMA, music_path
+    from emoray.batch.ledger import MUSIC, SCHEMA, music_path
+    from emoray.batch.publish import RESULTS
 
     out, music = folder / "out", (folder / "seeds" / "00.mid").read_bytes()
     digest = hashlib.sha256(music).hexdigest()

@@ -31,6 +31,7 @@ from emoray.config import Request
 from emoray.notes import Notes, end
 from emoray.planning.costs import Composing, Cost, UnitCosts
 from emoray.planning.survey import Samples
+from emoray.storage import place
 
 FEW, MANY = 8, MOST_ROWS
 """Rows composed together: what is between lies on a line."""
@@ -146,7 +147,7 @@ def _composing(
 def _committing(folder: Path, music: bytes) -> float:
     """Seconds by the clock for a row of a whole grain; what was written is removed."""
     with tempfile.TemporaryDirectory(dir=folder, prefix="emoray-plan-") as scratch:
-        layout = Layout(Path(scratch), COMMITS * MANY, MANY)
+        layout = Layout(place(scratch), COMMITS * MANY, MANY)
         best = math.inf
         for number in layout.grains:
             ids = {row: f"{row}-{os.getpid()}" for row in layout.rows_of(number)}

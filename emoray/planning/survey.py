@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from emoray.batch.entries import write_entries
 from emoray.batch.folder import MOST_ROWS
-from emoray.batch.ledger import Layout, write_entries
+from emoray.batch.ledger import Layout
 from emoray.config import DEFAULT_NOTES
 from emoray.errors import ManifestError
 from emoray.planning.costs import Workload
 from emoray.readers.manifest import Entry, read_manifest
+from emoray.storage import place
 
 MOST_SAMPLES = 4
 """Files of each kind; all of them are read, and the cost is their mean."""
@@ -86,7 +88,7 @@ def _intake(data: bytes, name: str, root: Path) -> tuple[list[Entry], float]:
 def _stored(data: bytes, name: str, root: Path) -> list[Entry]:
     entries = read_manifest(data, name=name, root=root)
     with tempfile.TemporaryDirectory() as scratch:
-        write_entries(Layout(Path(scratch), len(entries), MOST_ROWS), entries)
+        write_entries(Layout(place(scratch), len(entries), MOST_ROWS), entries)
     return entries
 
 
