@@ -28,7 +28,7 @@ from emoray.pipeline.batch import Summary, run_batch
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
-ROUNDS = int(os.environ.get("EMORAY_FAULT_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("EMORAY_FAULT_ROUNDS", "2"))
 ROWS = 40
 
 
