@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from emoray import logs
+from emoray.cli.head import watch_head
 from emoray.config import GUIDANCE_MODES
 from emoray.errors import ClusterError, ConfigError
 
@@ -88,6 +89,8 @@ def start_ray(*, local: bool = False) -> None:
     except (ConnectionError, ValueError, RuntimeError) as err:
         reason = f"cannot be joined ({str(err).splitlines()[0]}); check RAY_ADDRESS or use --local"
         raise ClusterError(address, reason) from err
+    if address != "local":
+        watch_head(ray.get_runtime_context().gcs_address, complain)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as on Ctrl-C; Ray set its own handler
     for name in ("ray.data", "ray.train", "ray.serve", "ray"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -128,7 +128,9 @@ def wait_for(what: Callable[[], object], driver: subprocess.Popen[Any], seconds:
 def main(manifest: str, out: str, log: str, seconds: str) -> None:
     """A driver that ends as the command does."""
     from emoray import cli
-    from emoray.cli import shared
+    from emoray.cli import head, shared
+
+    head.PATIENCE = 10.0
 
     @shared.app.command()
     def drive() -> None:

@@ -29,7 +29,7 @@ from emoray.storage import place
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
-ROUNDS = int(os.environ.get("EMORAY_FAULT_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("EMORAY_FAULT_ROUNDS", "2"))
 ROWS = 40
 
 

@@ -29,7 +29,7 @@ from emoray.writers.midi import midi_bytes
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
-ROUNDS = int(os.environ.get("EMORAY_FAULT_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("EMORAY_FAULT_ROUNDS", "1"))
 Emoray = Callable[..., subprocess.Popen[str]]
 
 

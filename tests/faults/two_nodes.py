@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import ray
 from ray.cluster_utils import Cluster
 
@@ -45,6 +44,8 @@ def cluster_of_two() -> Iterator[tuple[Cluster, Any]]:
 
 def at_work(node: Any) -> bool:
     """Whether a task runs on the node."""
+    import psutil  # ships inside Ray, which puts it on the path
+
     raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
     names = [process.name() for process in raylet.children(recursive=True)]
     return any(name.startswith("ray::") and "IDLE" not in name for name in names)
