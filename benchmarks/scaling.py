@@ -1,16 +1,15 @@
 """Scaling: what the driver and the readers of a batch folder cost as it grows, without composing anything.
 
-    python benchmarks/scaling.py [--rows 10000 100000] [--drive 10000] [--folder FOLDER] [--json FILE]
+    python benchmarks/scaling.py [--rows 10000 100000] [--grains 160] [--folder FOLDER] [--json FILE]
 
-For each size: a manifest of that many rows; *enter*, what the driver does before the first grain; a made-up
+For each size a manifest of that many rows; *enter*, what the driver does before its first grain; a made-up
 ledger with one embedded piece as every row's music; `status`, `verify` and *resume* of a batch with nothing
-left to do. For each --drive size the real driver on a local Ray, with an engine that fails every row at once:
-what is left is handing out grains and committing parts. Each step is a fresh process; its seconds are of its
-CPU and by the clock, its memory is the most it held. The full size is --rows 10000 100000 1000000
---drive 10000 100000; it makes a million files and takes a quarter of an hour on a machine that does nothing
-else.
+left to do. Then that many *grains* that do nothing, through Ray Data on a local Ray as the driver hands them
+out. Each step is a fresh process; memory is the most it held, of grains what the driver then holds more. The
+full size is --rows 10000 100000 1000000 --grains 160 1600; it makes a million files.
 """
 
+import argparse
 import contextlib
 import hashlib
 import json
@@ -19,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,6 +28,8 @@ from emoray.batch.folder import BatchSettings
 
 GRAIN = 64
 SEEDS = 100
+WARM_UP = 20
+"""Grains that pay for what Ray Data starts only once."""
 SETTINGS = BatchSettings(engine="data", grain=GRAIN)
 
 
@@ -74,16 +74,15 @@ def write_ledger(folder, rows):
         pq.write_table(table, out / RESULTS / f"part-{first // GRAIN:06}.parquet", compression="zstd")
 
 
-def engine_plan(start, *, checked=False):
-    """An engine that needs no models and, unless it is to be checked, no cluster."""
+def engine_plan():
+    """An engine that needs neither models nor a cluster, because it is never started."""
     from emoray.pipeline.engines import EnginePlan
 
-    class Unchecked(EnginePlan):
+    class Idle(EnginePlan):
         def check_cluster(self):
             pass
 
-    kind = EnginePlan if checked else Unchecked
-    return kind(checkpoint="none", guidance="none", faces="none", workers=2, worker_cpus=1.0, start=start)
+    return Idle(checkpoint="none", guidance="none", faces="none", workers=2, worker_cpus=1.0, start=refuse)
 
 
 def refuse(_name):
@@ -91,27 +90,20 @@ def refuse(_name):
     raise EnteredError
 
 
-def fail_all(items):
-    """An engine that composes nothing."""
-    from emoray.items import Result
-
-    return [(Result(id=item.id, status="failed", error="not composed"), 1) for item in items]
-
-
 def enter(folder):
     """All that a driver does before its first grain."""
     from emoray.pipeline.batch import run_batch
 
     with contextlib.suppress(EnteredError):
-        run_batch(folder / "manifest.jsonl", folder / "out", SETTINGS, engine=engine_plan(refuse))
+        run_batch(folder / "manifest.jsonl", folder / "out", SETTINGS, engine=engine_plan())
 
 
 def resume(folder):
     """A drive that finds every grain done."""
     from emoray.pipeline.batch import run_batch
 
-    plan = engine_plan(refuse)
-    summary = run_batch(folder / "manifest.jsonl", folder / "out", SETTINGS, engine=plan, resume=True)
+    table, out = folder / "manifest.jsonl", folder / "out"
+    summary = run_batch(table, out, SETTINGS, engine=engine_plan(), resume=True)
     assert summary.failed == 0
 
 
@@ -129,47 +121,61 @@ def verify(folder):
     assert audit.verify(folder / "out").sound
 
 
-def drive(folder):
-    """The whole driver on two workers that compose nothing."""
-    import ray
-    from ray import cloudpickle
-
-    from emoray.pipeline.batch import run_batch
-
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    plan = engine_plan(lambda _: contextlib.nullcontext(partial(partial, fail_all)), checked=True)
-    run_batch(folder / "manifest.jsonl", folder / "driven", SETTINGS, engine=plan)
-    ray.shutdown()
-
-
-STEPS = {step.__name__: step for step in (enter, status, verify, resume, drive)}
+STEPS = {step.__name__: step for step in (enter, status, verify, resume)}
 
 
 def step_here(name, folder):
-    """Do a step in this process and print its figures."""
+    """The figures of a step in this process."""
     began, cpu = time.monotonic(), time.process_time()
     STEPS[name](folder)
     seconds, cpu = time.monotonic() - began, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    print(json.dumps({"seconds": seconds, "cpu_seconds": cpu, "peak_bytes": peak}))
+    return {"cpu_seconds": cpu, "seconds": seconds, "bytes": peak}
 
 
-def step(name, folder):
+def grains_here(count):
+    """The figures of grains that do nothing, from a driver that has handed out some before."""
+    import ray
+    from memory import psutil
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    driver = psutil.Process()
+    hand_out(WARM_UP)
+    began, cpu, memory = time.monotonic(), time.process_time(), driver.memory_full_info().uss
+    hand_out(count)
+    seconds, cpu = time.monotonic() - began, time.process_time() - cpu
+    grown = driver.memory_full_info().uss - memory
+    ray.shutdown()
+    return {"cpu_seconds": cpu, "seconds": seconds, "bytes": grown}
+
+
+def hand_out(count):
+    """Tasks as ``pipeline/batch.py`` makes them of grains."""
+    import ray.data
+
+    blocks = [pa.table({"grain": pa.array([number], pa.int64())}) for number in range(count)]
+    dataset = ray.data.from_arrow(blocks).map_batches(
+        lambda block: block,
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ray.data.TaskPoolStrategy(size=2),
+        num_cpus=1.0,
+    )
+    assert sum(1 for _ in dataset.iter_rows()) == count
+
+
+def fresh(*arguments):
     """The figures of a step in a fresh process."""
-    command = [sys.executable, __file__, "--step", name, "--folder", folder]
+    command = [sys.executable, __file__, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def measured(names, folder, rows):
-    """The figures of some steps, printed as they come."""
-    figures = {}
-    for name in names:
-        found = figures[name] = step(name, folder)
-        told = f"{found['cpu_seconds']:9.1f} {found['seconds']:9.1f} {found['peak_bytes'] / 1e6:9.0f}"
-        print(f"{rows:10,} {name:12} {told}", flush=True)
+def told(size, name, figures):
+    """The figures, printed."""
+    numbers = f"{figures['cpu_seconds']:9.1f} {figures['seconds']:9.1f} {figures['bytes'] / 1e6:9.0f}"
+    print(f"{size:10,} {name:12} {numbers}", flush=True)
     return figures
 
 
@@ -177,37 +183,32 @@ def main():
     """Measure and print."""
     parser = options(__doc__)
     parser.add_argument("--rows", type=int, nargs="*", default=[10_000, 100_000])
-    parser.add_argument("--drive", type=int, nargs="*", default=[10_000])
+    parser.add_argument("--grains", type=int, nargs="*", default=[160])
     parser.add_argument("--folder", type=Path, help="where the batches are made")
-    parser.add_argument("--step", choices=STEPS)
+    parser.add_argument("--step", choices=[*STEPS, "grains"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.step:
-        step_here(arguments.step, arguments.folder)
+        here = grains_here(arguments.grains[0]) if arguments.step == "grains" else None
+        print(json.dumps(here or step_here(arguments.step, arguments.folder)))
         return
-    found = {}
-    print(f"{'rows':>10} {'step':12} {'CPU s':>9} {'clock s':>9} {'peak MB':>9}")
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
-        for rows in sorted({*arguments.rows, *arguments.drive}):
-            folder = Path(scratch) / str(rows)
-            write_manifest(folder, rows)
-            size = (folder / "manifest.jsonl").stat().st_size
-            found[rows] = {"manifest_bytes": size}
-            if rows in arguments.rows:
-                found[rows] |= measured(["enter"], folder, rows)
-                write_ledger(folder, rows)
-                found[rows] |= measured(["status", "verify", "resume"], folder, rows)
-                found[rows] |= stored(folder / "out")
-            if rows in arguments.drive:
-                found[rows] |= measured(["drive"], folder, rows)
-    keep({"sizes": found}, arguments.json)
+    print(f"{'size':>10} {'step':12} {'CPU s':>9} {'clock s':>9} {'MB':>9}")
+    found = {"rows": {}, "grains": {}}
+    for rows in arguments.rows:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+            found["rows"][rows] = measured(Path(folder), rows)
+    for count in arguments.grains:
+        found["grains"][count] = told(count, "grains", fresh("--step", "grains", "--grains", count))
+    keep(found, arguments.json)
 
 
-def stored(out):
-    """Files and bytes of a batch folder, the music apart."""
-    files = [path for path in out.rglob("*") if path.is_file()]
-    music = sum(path.suffix == ".mid" for path in files)
-    rest = sum(path.stat().st_size for path in files if path.suffix != ".mid")
-    return {"music_files": music, "other_files": len(files) - music, "other_bytes": rest}
+def measured(folder, rows):
+    """The figures of every step with a batch of that size."""
+    write_manifest(folder, rows)
+    found = {"enter": told(rows, "enter", fresh("--step", "enter", "--folder", folder))}
+    write_ledger(folder, rows)
+    for name in ("status", "verify", "resume"):
+        found[name] = told(rows, name, fresh("--step", name, "--folder", folder))
+    return found
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def _assumptions(work: Workload, costs: UnitCosts, made: Plan, gpus: int) -> Ite
     yield f"{made.workers:,} workers, grains of {made.grain} rows"
     yield f"CPUs like those here, where {CORES} at once were measured, a worker on each, nothing else to do"
     yield "storage as fast for all nodes together as for this one; a network was not measured"
-    yield "the start of Ray and Serve, and their memory, as measured once on two cores"
+    yield "Ray's start, tasks and memory as measured once on two cores; Serve's messages are not counted"
     if costs.share < BUSY:
         yield (
             f"this machine does nothing else: it was busy, the calibration got {costs.share:.0%} of a core;"

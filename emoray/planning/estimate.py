@@ -4,7 +4,10 @@ Conventions
 -----------
 Seconds are those of one core that does nothing else (``calibration.py`` measures them), sizes are bytes. A
 worker does one grain after the other, each stage of it in turn, as ``batch/grain.py`` does. A plan neither
-knows what a network or shared storage adds, nor what other work takes away.
+knows what a network, shared storage or Serve's messages add, nor what other work takes away.
+
+What needs a running Ray is a constant, measured once on two cores with Ray 2.60: CPU and memory of its
+processes around ``benchmarks/scaling.py --grains``, times by the clock as the README has them.
 """
 
 from __future__ import annotations
@@ -17,18 +20,20 @@ from emoray.batch.folder import MOST_ROWS, even_grain
 from emoray.planning.costs import Composing, Machines, UnitCosts, Workload
 from emoray.web.settings import ServeSettings
 
-RAY_START, RAY_START_CPU = 8.0, 12.0
-"""Until Ray's first task runs where the command starts it: by the clock, and of all its processes."""
-SERVE_START = 12.0
-"""Until an application of four stages answers, its models apart."""
-SERVE_ROW = 0.01
-"""Of a row on its way through four stages."""
-DISPATCH = 0.005
-"""Of the driver for a grain: Ray Data is one process, however many nodes there are."""
-PYTHON_BYTES, RAY_NODE_BYTES, DRIVER_BYTES = 150e6, 700e6, 350e6
-"""Ray inside a worker, beside the models; Ray's own processes on a node; the driver, its rows apart."""
-PARQUET_ROW = 120
-"""Of the ledger and of the stored manifest together."""
+RAY_START = 7.0
+"""By the clock, where the command starts Ray: over half of the 13 s of `emoray ingest` in the README."""
+RAY_START_CPU = 17.0
+"""Of all of Ray's processes on a node until Ray Data has done its first tasks."""
+SERVE_START = 11.0
+"""Until an application of four stages answers: the 38 s of a demo's batch less the 27 s of its rows."""
+GRAIN_DRIVER, GRAIN_WORKER, GRAIN_CPU = 0.012, 0.010, 0.030
+"""Of Ray Data for a grain that does nothing: in the driver, in the worker, in all processes together."""
+NODE_BYTES, WORKER_BYTES, DRIVER_BYTES = 610e6, 116e6, 410e6
+"""Ray's own processes on a node; Ray in a worker, beside the models; a driver before its first row."""
+GRAIN_BYTES, ROW_BYTES = 46e3, 340
+"""What Ray Data keeps in the driver of each grain; what a resume holds of each row."""
+STORED_ROW = 170
+"""Bytes of a row in the ledger and in the stored manifest together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,33 +66,33 @@ class Plan:
 
 def plan(work: Workload, machines: Machines, costs: UnitCosts) -> Plan:
     """What a batch will take."""
-    cores = machines.nodes * machines.cpus
-    serving = work.engine == "serve"
+    cores, serving = machines.nodes * machines.cpus, work.engine == "serve"
     workers = 2 * cores if serving else cores  # two that wait for Serve keep a composer busy
     grain = even_grain(work.rows, workers)
     grains = math.ceil(work.rows / grain)
-    turns = work.rows / cores if serving else math.ceil(grains / workers) * grain
+    turns = math.ceil(grains / workers) * workers / cores  # grains that a core does one after the other
     row = row_seconds(work, costs, min(grain, ServeSettings.max_batch_size) if serving else grain)
-    start = worker_start(work, costs)
+    busy = {stage: turns * grain * seconds for stage, seconds in row.items()}
+    busy["Ray's tasks"] = turns * GRAIN_WORKER
     fixed = {
         "starting Ray": 0.0 if machines.running else RAY_START,
         "starting Serve": SERVE_START if serving else 0.0,
-        "loading the models": start,
+        "loading the models": costs.load + worker_start(work, costs),  # the driver checks them first
         "the driver's rows": work.rows * costs.intake,
+        "the driver's grains": max(0.0, grains * GRAIN_DRIVER - sum(busy.values())),  # beside the workers
     }
-    busy = {stage: turns * seconds for stage, seconds in row.items()}
-    handing_out = max(0.0, grains * DISPATCH - sum(busy.values()))  # beside the workers, until it is slower
-    spent = fixed | busy | {"the driver's grains": handing_out}
     ray = 0.0 if machines.running else RAY_START_CPU * machines.nodes
+    models = costs.load + cores * worker_start(work, costs)
+    rows = work.rows * (costs.intake + sum(row.values()))
     return Plan(
-        spent={stage: seconds for stage, seconds in spent.items() if seconds > 0},
-        cpu_seconds=ray + fixed["the driver's rows"] + cores * start + work.rows * sum(row.values()),
+        spent={stage: seconds for stage, seconds in (fixed | busy).items() if seconds > 0},
+        cpu_seconds=ray + models + rows + grains * GRAIN_CPU,
         workers=workers,
         grain=grain,
-        node_bytes=RAY_NODE_BYTES + machines.cpus * _bytes_of_a_core(costs, serving=serving),
-        driver_bytes=DRIVER_BYTES,
+        node_bytes=NODE_BYTES + machines.cpus * _bytes_of_a_core(costs, serving=serving),
+        driver_bytes=DRIVER_BYTES + work.rows * ROW_BYTES + grains * GRAIN_BYTES,
         files=work.rows + grains,
-        disk_bytes=work.rows * (PARQUET_ROW + costs.note_bytes * (costs.seed_notes + composed(work, costs))),
+        disk_bytes=work.rows * (STORED_ROW + costs.note_bytes * (costs.seed_notes + composed(work, costs))),
     )
 
 
@@ -101,7 +106,6 @@ def row_seconds(work: Workload, costs: UnitCosts, together: int) -> dict[str, fl
         "reading faces": work.pictures * costs.picture.each,
         "writing MIDI": costs.write.each * (costs.seed_notes + notes),
         "storage": costs.commit,
-        "Serve's messages": SERVE_ROW if work.engine == "serve" else 0.0,
     }
 
 
@@ -150,5 +154,5 @@ def _changes(work: Workload, machines: Machines) -> Iterator[tuple[str, tuple[Wo
 
 def _bytes_of_a_core(costs: UnitCosts, *, serving: bool) -> float:
     """A worker with all models; or its replicas of Serve, of which none holds more, and two that wait."""
-    worker = costs.worker_bytes + PYTHON_BYTES
-    return 2.5 * worker + 2 * PYTHON_BYTES if serving else worker  # composer, seeds, a quarter of two others
+    worker = costs.worker_bytes + WORKER_BYTES
+    return 2.5 * worker + 2 * WORKER_BYTES if serving else worker  # composer, seeds, a quarter of two others

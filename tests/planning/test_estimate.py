@@ -34,8 +34,9 @@ def test_the_time_of_a_batch_is_what_one_worker_does_one_after_the_other():
     """640 rows on two workers: five grains of 64 each."""
     made = plan(WORK, TWO_CORES, COSTS)
     assert made.grain == 64
-    grain = (2.0 + 100 * 0.01) + 64 * (0.001 + 150 * 0.0001 + 0.002)
-    assert made.seconds == pytest.approx(estimate.RAY_START + 3.0 + 640 * 0.0001 + 5 * grain)
+    grain = (2.0 + 100 * 0.01) + 64 * (0.001 + 150 * 0.0001 + 0.002) + estimate.GRAIN_WORKER
+    models = 2 * 3.0  # of the driver, then of the workers
+    assert made.seconds == pytest.approx(estimate.RAY_START + models + 640 * 0.0001 + 5 * grain)
     assert made.limit == "composing"
 
 
@@ -58,7 +59,7 @@ def test_rows_that_ask_for_seconds_are_counted_in_notes():
 def test_more_nodes_share_the_grains_but_not_the_start():
     many = replace(WORK, rows=64_000)
     one, ten = (plan(many, Machines(nodes=nodes, cpus=2), COSTS) for nodes in (1, 10))
-    fixed = estimate.RAY_START + 3.0 + 64_000 * 0.0001
+    fixed = estimate.RAY_START + 2 * 3.0 + 64_000 * 0.0001
     assert (ten.seconds - fixed) * 10 == pytest.approx(one.seconds - fixed)
 
 
@@ -67,7 +68,7 @@ def test_a_driver_that_hands_out_grains_slower_than_workers_take_them_is_the_lim
     made = plan(huge, Machines(nodes=1000, cpus=64), replace(COSTS, intake=0.0))
     assert made.limit == "the driver's grains"
     grains = made.files - huge.rows
-    assert made.seconds == pytest.approx(estimate.RAY_START + 3.0 + grains * estimate.DISPATCH)
+    assert made.seconds == pytest.approx(estimate.RAY_START + 2 * 3.0 + grains * estimate.GRAIN_DRIVER)
     assert "the driver's grains" not in plan(huge, TWO_CORES, COSTS).spent
 
 
