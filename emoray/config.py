@@ -153,6 +153,10 @@ class Limits:
 
     midi_bytes: int = 10_000_000
     midi_notes: int = 1_000_000
+    midi_tracks: int = 20_000
+    """Of one channel and program each, as many as the file's bytes may bring: each takes 5 kB to read."""
+    midi_seconds: float = 86_400.0
+    """A day: what starts three days late, no MIDI file that is written from it can hold."""
     audio_bytes: int = 100_000_000
     audio_seconds: float = 600.0
     """Of a longer recording the end is heard."""

@@ -45,13 +45,16 @@ def decode(data: bytes, limits: Limits, *, subject: object = "picture") -> Pictu
         raise FaceError(subject, f"has more than {limits.picture_bytes:,} bytes; send a smaller picture")
     too_large = FaceError(subject, f"has more than {limits.picture_pixels:,} pixels; send a smaller picture")
     try:
-        with warnings.catch_warnings(), _opened(data) as image:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged EXIF, odd palettes: the pixels are what counts
-            if image.width * image.height > limits.picture_pixels:  # from the header: nothing is decoded yet
-                raise too_large
-            enough = ENOUGH / max(image.size)
-            image.draft(None, (round(image.width * enough), round(image.height * enough)))
-            return _pixels(ImageOps.exif_transpose(image))
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                if (
+                    image.width * image.height > limits.picture_pixels
+                ):  # from the header: nothing is decoded yet
+                    raise too_large
+                enough = ENOUGH / max(image.size)
+                image.draft(None, (round(image.width * enough), round(image.height * enough)))
+                return _pixels(ImageOps.exif_transpose(image))
     except FaceError:
         raise
     except Image.DecompressionBombError:
@@ -60,14 +63,6 @@ def decode(data: bytes, limits: Limits, *, subject: object = "picture") -> Pictu
         formats = ", ".join(FORMATS)
         reason = f"cannot be read ({type(err).__name__}); send a whole picture in one of {formats}"
         raise FaceError(subject, reason) from err
-
-
-def _opened(data: bytes) -> PIL.Image.Image:
-    from PIL import Image
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is the lower one
-        return Image.open(io.BytesIO(data), formats=FORMATS)
 
 
 def _pixels(image: PIL.Image.Image) -> Picture:

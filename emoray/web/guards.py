@@ -59,7 +59,7 @@ def limited(app: App, max_body: int) -> App:
     async def guard(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await app(scope, receive, send)
-        declared = _header(scope, b"content-length")
+        declared = _header(scope, b"content-length")[:20]  # as many digits as show that it is too large
         seen = int(declared) if declared.isdigit() and int(declared) > max_body else 0
 
         async def counted() -> Message:
@@ -85,8 +85,9 @@ def limited(app: App, max_body: int) -> App:
 
 
 def error_json(subject: str, reason: str) -> dict[str, dict[str, str]]:
-    """The body of every error."""
-    return {"error": {"subject": subject, "reason": reason}}
+    """The body of every error; half a surrogate pair, which no body can hold, is spelt out."""
+    parts = {"subject": subject, "reason": reason}
+    return {"error": {name: text.encode(errors="backslashreplace").decode() for name, text in parts.items()}}
 
 
 def check_host(host: str, token: str | None) -> None:
