@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from web_door import HTTP_SEEDS, HTTP_WORDS, enter_http
 
 from emoray.config import Limits
 from emoray.errors import AudioError, FaceError, ManifestError, MidiError
@@ -23,7 +24,6 @@ from emoray.readers.audio import read_audio
 from emoray.readers.manifest import COLUMNS, read_manifest
 from emoray.readers.midi import read_performance
 from emoray.readers.pictures import decode
-from web_door import HTTP_SEEDS, HTTP_WORDS, enter_http
 
 Enter = Callable[[bytes], None]
 
@@ -186,10 +186,14 @@ def _pictures() -> list[bytes]:
     return found
 
 
-_JSON_WORDS = tuple(f'"{name}"'.encode() for name in COLUMNS) + (b"happy", b"a.mid", b"link.mid", b"\\ud800")
+_JSON_WORDS = (
+    *(f'"{name}"'.encode() for name in COLUMNS), b"happy", b"a.mid", b"link.mid", b"\\ud800"
+)  # fmt: skip
 DOORS: dict[str, Door] = {
     "midi": Door(enter=enter_midi, seeds=_files, longest=512, words=(b"MThd", b"MTrk", b"\xff\x51\3")),
-    "tracks": Door(enter=enter_tracks, seeds=_tracks, longest=512, words=(b"MTrk", b"\xff\x51\3", b"\xff\x2f")),
+    "tracks": Door(
+        enter=enter_tracks, seeds=_tracks, longest=512, words=(b"MTrk", b"\xff\x51\3", b"\xff\x2f")
+    ),
     "jsonl": Door(enter=manifest_door(".jsonl"), seeds=_json_lines, longest=1_000, words=_JSON_WORDS),
     "csv": Door(enter=manifest_door(".csv"), seeds=_csv, longest=1_000, words=_JSON_WORDS),
     "parquet": Door(enter=manifest_door(".parquet"), seeds=_parquet, longest=4_096, words=(b"PAR1",)),

@@ -2,10 +2,11 @@
 
     python tests/fuzz/run.py DOOR [--runs N] [--corpus FOLDER] [--findings FOLDER]
 
-Needs ``pip install atheris`` (Linux or macOS). Our own modules and the parsers written in Python are instrumented;
-symusic, libsndfile, Pillow's decoders and Arrow are machine code that the fuzzer cannot see into: there it only
-varies what it has, and a crash, a hang (10 s) or a gigabyte of memory is noticed all the same. A finding ends one
-process and the next goes on, until the runs are done; its input is left in FINDINGS beside what libFuzzer said, and
+Needs ``pip install atheris`` (Linux or macOS). Our own modules and the parsers written in Python are
+instrumented; symusic, libsndfile, Pillow's decoders and Arrow are machine code that the fuzzer cannot see
+into: there it only varies what it has, and a crash, a hang (10 s) or a gigabyte of memory is noticed all the
+same. A finding ends one process and the next goes on, until the runs are done; its input is left in FINDINGS
+beside what libFuzzer said, and
 
     python tests/fuzz/run.py DOOR --replay FILE
 
@@ -15,6 +16,7 @@ sends it through the door once more.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import logging
 import re
 import subprocess
@@ -41,7 +43,16 @@ def fuzz(door_name: str, arguments: list[str]) -> None:
     for seed in DOORS[door_name].seeds():  # what is compiled at its first use would look like a hang
         DOORS[door_name].enter(seed)
     warnings.simplefilter("error", RuntimeWarning)  # numpy's: a number that is none is on its way
-    atheris.Setup([sys.argv[0], *arguments], DOORS[door_name].enter)
+    [prefix] = (text.removeprefix("-artifact_prefix=") for text in arguments if "-artifact" in text)
+
+    def enter(data: bytes) -> None:
+        try:
+            DOORS[door_name].enter(data)
+        except BaseException:  # libFuzzer itself keeps what crashed or hung
+            Path(f"{prefix}{hashlib.sha256(data).hexdigest()[:16]}").write_bytes(data)
+            raise
+
+    atheris.Setup([sys.argv[0], *arguments], enter)
     atheris.Fuzz()
 
 
@@ -67,7 +78,7 @@ def campaign(door_name: str, runs: int, corpus: Path, findings: Path) -> int:
             [door_name, "--libfuzzer", str(corpus), f"-runs={runs - done}", f"-max_len={door.longest}",
              f"-timeout={SECONDS}", f"-rss_limit_mb={MEGABYTES}", f"-artifact_prefix={findings}/{door_name}-",
              f"-dict={words}", f"-seed={found + 1}", "-print_final_stats=1",
-             "-keep_seed=1", "-reduce_inputs=0", "-len_control=0"],  # what we cannot see into gives no new coverage
+             "-keep_seed=1", "-reduce_inputs=0", "-len_control=0"],  # machine code gives no new coverage
         )  # fmt: skip
         done += executed
         found += code != 0

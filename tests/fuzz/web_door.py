@@ -102,17 +102,18 @@ def _check(sent: list[MutableMapping[str, Any]]) -> None:
 
 
 def _form(*fields: tuple[str, str], charset: str = "", more: str = "") -> bytes:
-    parts = "".join(f"--B\r\nContent-Disposition: form-data; {name}\r\n\r\n{value}\r\n" for name, value in fields)
+    parts = "".join(
+        f"--B\r\nContent-Disposition: form-data; {name}\r\n\r\n{value}\r\n" for name, value in fields
+    )
     kind = f"Content-Type: multipart/form-data; boundary=B{charset}\r\n{more}"
-    body = f"{parts}--B--\r\n"
-    return f"POST /v1/generate HTTP/1.1\r\n{kind}\r\n{body}".replace(" HTTP/1.1", "", 1).encode()
+    return f"POST /v1/generate\r\n{kind}\r\n{parts}--B--\r\n".encode()
 
 
 _SEED = ('name="seed"; filename="a.mid"', "MThd")
 HTTP_SEEDS = [
     _form(_SEED, ('name="emotion"', "happy")),
     _form(_SEED, ('name="image"; filename="b.png"', "PNG"), more="Authorization: Bearer t\r\n"),
-    _form(_SEED, ('name="curve"', "[[0, 1], [2, -1, 0.5]]"), ('name="notes"', "40"), ('name="seconds"', "2.5")),
+    _form(_SEED, ('name="curve"', "[[0, 1], [2, -1, 0]]"), ('name="notes"', "4"), ('name="seconds"', "2.5")),
     _form(_SEED, ('name="emotion"', "0.5"), ('name="arousal"', "-1"), ('name="without_seed"', "true"),
           ('name="strength"', "2"), ('name="top_p"', "0.9"), ('name="random_seed"', "7")),
     _form(_SEED, ('name="no option"', "1"), charset="; charset=utf-8", more="Content-Length: 200\r\n"),
@@ -122,8 +123,8 @@ HTTP_SEEDS = [
     b"POST /v1/generate\r\nContent-Type: application/x-www-form-urlencoded\r\n\r\nseed=1&emotion=%ff",
     b"POST /v1/generate/\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{}",
 ]  # fmt: skip
-HTTP_WORDS = (
-    b"multipart/form-data; boundary=", b"charset=", b"utf-7", b"utf-16", b"idna", b"unicode_escape", b"--B\r\n",
-    b'Content-Disposition: form-data; name="', b"filename=", b"filename*=", b"Content-Length: ", b"Authorization: ",
-    b"Bearer t", b"Content-Type: ", b"\r\n\r\n", b"Content-Transfer-Encoding: base64", b"+2AA-", b"%ff", b"HEAD ",
-)  # fmt: skip
+HTTP_WORDS = tuple(
+    b"multipart/form-data; boundary=|charset=|utf-7|utf-16|idna|unicode_escape|--B\r\n|filename=|filename*="
+    b'|Content-Disposition: form-data; name="|Content-Length: |Authorization: |Bearer t|Content-Type: '
+    b"|\r\n\r\n|Content-Transfer-Encoding: base64|+2AA-|%ff".split(b"|")
+)
