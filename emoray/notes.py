@@ -52,7 +52,8 @@ def as_notes(
     for name, column in zip(FIELDS, columns, strict=True):
         if not np.isfinite(column).all():
             raise MidiError(subject, f"a note's {name} is not a finite number; export the file again")
-    ranges = {"onset": (0, np.inf), "duration": (1e-9, np.inf), "pitch": (0, 127), "velocity": (1, 127)}
+    endless = np.finfo(np.float32).max
+    ranges = {"onset": (0, endless), "duration": (1e-9, endless), "pitch": (0, 127), "velocity": (1, 127)}
     for (name, (low, high)), column in zip(ranges.items(), columns, strict=True):
         if ((column < low) | (column > high)).any():
             raise MidiError(subject, f"a note's {name} is outside {low}..{high}; export the file again")

@@ -89,7 +89,7 @@ def decode(data: bytes, *, subject: object = "recording", limits: Limits = Limit
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             _refuse(file, subject)
             blocks = [np.empty(0, np.float32), *_resampled(file, limits.audio_seconds)]
-    except (soundfile.SoundFileError, TypeError) as err:  # headerless formats are a TypeError
+    except (soundfile.SoundFileError, TypeError, ValueError) as err:  # no header; a lie
         reason = "is neither MIDI nor a recording that can be decoded"  # the library's words hold addresses
         raise AudioError(subject, f"{reason}; convert it to {FORMATS}") from err
     samples = np.concatenate(blocks)

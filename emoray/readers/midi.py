@@ -65,14 +65,16 @@ def read_performance(
     merged = {name: np.concatenate([notes[name] for notes in closed]) for name in closed[0]}
     if len(merged["pitch"]) > limits.midi_notes:
         raise MidiError(subject, f"holds more than {limits.midi_notes:,} notes; cut it into pieces")
-    onset = _seconds(merged["time"], score)
-    last = max(onset.max(), _seconds(np.concatenate(rings), score).max())
+    onset, released, silent = (
+        _seconds(ticks, score) for ticks in (merged["time"], merged["end"], np.concatenate(rings))
+    )
+    last = max(onset.max(), silent.max())
     if last > limits.midi_seconds:
         reason = f"lasts {last:,.0f} seconds, more than {limits.midi_seconds:,.0f}"
         raise MidiError(subject, f"{reason}; cut it into pieces")
     key_down, sounding = (
-        as_notes(onset, _seconds(end, score) - onset, merged["pitch"], merged["velocity"], subject=subject)
-        for end in (merged["end"], np.concatenate(rings))
+        as_notes(onset, end - onset, merged["pitch"], merged["velocity"], subject=subject)
+        for end in (released, silent)
     )
     return key_down, sounding
 
@@ -86,8 +88,10 @@ def _score(data: bytes, subject: object, limits: Limits) -> Any:
     if not data.startswith(b"MThd"):
         reason = "is empty" if not data else "is not a MIDI file (no MThd at its start)"
         raise MidiError(subject, f"{reason}; export it again as .mid")
+    if data[12:14] == b"\0\0":
+        raise MidiError(subject, "is damaged (a beat has no ticks); copy or export it again")
     if _most_tracks(data) > limits.midi_tracks:
-        raise MidiError(subject, f"may hold more than {limits.midi_tracks:,} tracks; merge them")
+        raise MidiError(subject, f"may hold more than {limits.midi_tracks:,} tracks; cut it into pieces")
     try:
         return symusic.Score.from_midi(data)
     except (RuntimeError, ValueError) as err:  # what symusic raises for every kind of damage

@@ -46,13 +46,15 @@ def decode(data: bytes, limits: Limits, *, subject: object = "picture") -> Pictu
         raise FaceError(subject, f"has more than {limits.picture_bytes:,} bytes; send a smaller picture")
     too_large = FaceError(subject, f"has more than {limits.picture_pixels:,} pixels; send a smaller picture")
     try:
-        with warnings.catch_warnings(), _opened(data) as image:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged EXIF, odd palettes: the pixels are what counts
-            if image.width * image.height > limits.picture_pixels:  # from the header: nothing is decoded yet
-                raise too_large
-            enough = ENOUGH / max(image.size)
-            image.draft(None, (round(image.width * enough), round(image.height * enough)))
-            return _pixels(ImageOps.exif_transpose(_reduced(image)))
+            with _opened(data) as image:
+                pixels = image.width * image.height  # from the header: nothing is decoded yet
+                if pixels > limits.picture_pixels:
+                    raise too_large
+                enough = ENOUGH / max(image.size)
+                image.draft(None, (round(image.width * enough), round(image.height * enough)))
+                return _pixels(ImageOps.exif_transpose(_reduced(image)))
     except FaceError:
         raise
     except Image.DecompressionBombError:

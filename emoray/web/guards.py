@@ -95,7 +95,8 @@ class _Body:
 
     def __init__(self, room: _Room, declared: bytes, receive: Receive, send: Send) -> None:
         self._room, self._receive, self._send, self.seen = room, receive, send, 0
-        self.refusal = room.refusal(int(declared) if declared.isdigit() else 0)
+        digits = declared[:20]  # as many as show that it is too large: more would be slow to read
+        self.refusal = room.refusal(int(digits) if digits.isdigit() else 0)
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -141,8 +142,9 @@ def busy() -> Refusal:
 
 
 def error_json(subject: str, reason: str) -> dict[str, dict[str, str]]:
-    """The body of every error."""
-    return {"error": {"subject": subject, "reason": reason}}
+    """The body of every error; half a surrogate pair, which no body can hold, is spelt out."""
+    parts = {"subject": subject, "reason": reason}
+    return {"error": {name: text.encode(errors="backslashreplace").decode() for name, text in parts.items()}}
 
 
 def check_host(host: str, token: str | None) -> None:

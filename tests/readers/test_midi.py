@@ -148,3 +148,31 @@ def test_a_file_too_large_is_refused_before_it_is_parsed():
         read_midi(b"MThd" + bytes(100_000_000 - 4))
     with pytest.raises(MidiError, match="holds more than 2 notes"):
         read_midi(FILES["several tracks"], limits=Limits(midi_notes=2))
+
+
+def test_a_file_of_many_tracks_is_refused_before_it_is_parsed():
+    """899,072 tracks in 10 MB took 4.8 GB: symusic makes one for each channel and program with notes."""
+    events = b"".join(
+        b"\0%c%c\0%c\x3c\x40\1\x3c\0" % (0xC0 | channel, program, 0x90 | channel)
+        for channel in range(16)
+        for program in range(128)
+    )
+    track = b"MTrk" + len(events).to_bytes(4, "big") + events
+    few, many = (
+        b"MThd\0\0\0\6\0\1" + count.to_bytes(2, "big") + b"\1\xe0" + track * count for count in (1, 20)
+    )
+    assert len(read_midi(few)) == 15 * 128  # a channel of drums is left out
+    with pytest.raises(MidiError, match="may hold more than 20,000 tracks; cut it into pieces"):
+        read_midi(many)
+
+
+def test_a_piece_longer_than_six_hours_is_refused():
+    """What starts three days late no MIDI file can hold, so nothing could be composed on from it."""
+    with pytest.raises(MidiError, match="more than 21,600; cut it into pieces"):
+        read_midi(midi([on(60), off(60, 480), on(62, 2**27), off(62, 480)]))
+
+
+def test_a_file_whose_beat_has_no_ticks_is_refused():
+    data = FILES["one note"]
+    with pytest.raises(MidiError, match="a beat has no ticks"):
+        read_midi(data[:12] + b"\0\0" + data[14:])
