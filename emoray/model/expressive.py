@@ -26,7 +26,7 @@ from torch.nn import functional
 from emoray.config import ExpressivePreset
 from emoray.dataset.attributes import GROUPS, N_ATTRIBUTES
 from emoray.dataset.bins import DURATION_BINS, DURATION_EDGES, STEP_BINS, STEP_EDGES, VELOCITY_BINS
-from emoray.model.matrix import Matrix, matrix_of
+from emoray.model.matrix import Matrix, matrix_of, rounded
 from emoray.model.recurrence import recurrence
 from emoray.notes import N_PITCHES
 
@@ -225,9 +225,11 @@ class ExpressiveNetwork(nn.Module):
             assert isinstance(layer, nn.LSTM)
             return layer(x, carried) if x.is_cuda else recurrence(layer, x, carried)
         into, again = self.matrices[f"into {index}"], self.matrices[f"again {index}"]
-        hidden, cell = carried[0][0], carried[1][0]
         rows, length, _ = x.shape
-        sums = into.sums(x.transpose(0, 1).flatten(0, 1)).view(length, rows, -1)
+        more = rounded(rows) - rows
+        hidden, cell = (functional.pad(part[0], (0, 0, 0, more)) for part in carried)
+        x = functional.pad(x, (0, 0, 0, 0, 0, more)).transpose(0, 1)
+        sums = into.sums(x.flatten(0, 1)).view(length, rows + more, -1)
         out = []
         for place in range(length):
             gates = again.sums(hidden, onto=sums[place]).float()
@@ -237,7 +239,7 @@ class ExpressiveNetwork(nn.Module):
             cell.addcmul_(taken_in, torch.tanh(gates[:, 3 * self.hidden :]))
             hidden = shown * torch.tanh(cell)
             out.append(hidden)
-        return torch.stack(out, dim=1), (hidden[None], cell[None])
+        return torch.stack(out, dim=1)[:rows], (hidden[None, :rows], cell[None, :rows])
 
     def _faded(self, heard: Heard, state: State) -> tuple[Tensor, Tensor]:
         """[B, T, 3 x 128] memory of struck pitches after each note, and the ages [B, 128] after the last."""

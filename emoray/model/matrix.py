@@ -23,21 +23,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+ROUND, MANY = 16, 256
+"""Rows are padded to a multiple of the first, and at most as many as the second are multiplied at once: torch
+makes a kernel for each number of rows, and keeps it."""
+
 
 class Way(NamedTuple):
     """How a product is cut."""
 
     parts: int
     """Of the inner sum."""
-    least: int
-    """Rows are padded to as many."""
-    most: int
-    """Rows that are multiplied at once; 0 is any number."""
+    block: int
+    """Rows that are multiplied at once."""
 
 
-WAYS = (Way(1, 1, 0), Way(2, 1, 0), Way(4, 1, 0), Way(1, 16, 0), Way(1, 16, 16))
+WAYS = (Way(1, MANY), Way(2, MANY), Way(4, MANY), Way(1, ROUND))
 """From the fastest; the last one always holds, because it knows one number of rows only."""
-TRIED = (1, 2, 3, 5, 8, 16, 17, 32, 33, 48, 64, 100, 128, 200, 256)
+TRIED = tuple(range(ROUND, MANY + 1, ROUND))
 """Numbers of rows."""
 
 
@@ -59,10 +61,19 @@ class Matrix:
     def sums(self, rows: Tensor, onto: Tensor | None = None) -> Tensor:
         """[R, O] in the weights' precision: rows [R, K] times the weights, plus the bias or instead ``onto``.
 
-        ``onto`` may be overwritten.
+        ``onto`` may be overwritten, and comes with ``rounded`` rows.
         """
         rows = rows.to(self.parts[0].dtype)
-        return _product(rows, self.parts, self.bias if onto is None else onto, self.way)
+        if onto is not None:
+            return _product(rows, self.parts, onto, self.way)
+        missing = rounded(len(rows)) - len(rows)
+        padded = functional.pad(rows, (0, 0, 0, missing)) if missing else rows
+        return _product(padded, self.parts, self.bias, self.way)[: len(rows)]
+
+
+def rounded(rows: int) -> int:
+    """As many rows as are multiplied for so many."""
+    return -(-rows // ROUND) * ROUND
 
 
 def matrix_of(weight: Tensor, bias: Tensor | None = None, *, exact: bool = False) -> Matrix:
@@ -70,7 +81,7 @@ def matrix_of(weight: Tensor, bias: Tensor | None = None, *, exact: bool = False
     quick = multiplies_bfloat16(weight.device) and not exact
     precision = torch.bfloat16 if quick else torch.float32
     laid_out = weight.detach().t().to(precision).contiguous()
-    way = Way(1, 1, 0) if weight.is_cuda else _way(*laid_out.shape, precision, torch.get_num_threads())
+    way = WAYS[0] if weight.is_cuda else _way(*laid_out.shape, precision, torch.get_num_threads())
     parts = tuple(part.contiguous() for part in laid_out.chunk(way.parts))
     return Matrix(parts, None if bias is None else bias.detach().to(precision), way)
 
@@ -82,14 +93,11 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 def _product(rows: Tensor, parts: tuple[Tensor, ...], start: Tensor | None, way: Way) -> Tensor:
     """[R, K] rows in the precision of the parts to [R, O], from a bias [O] or sums [R, O] on."""
-    if way.least == 1:
-        return _sum(rows, parts, start)
-    count = len(rows)
-    missing = -count % way.most if way.most else max(0, way.least - count)
-    rows = functional.pad(rows, (0, 0, 0, missing))
-    blocks = rows.split(way.most or len(rows))  # type: ignore[no-untyped-call]
-    found = torch.cat([_sum(block, parts, None) for block in blocks])[:count]
-    return found if start is None else found + start
+    blocks = rows.split(way.block)
+    sums = start is not None and start.ndim == 2
+    starts = start.split(way.block) if sums else [start] * len(blocks)  # type: ignore[union-attr,no-untyped-call]
+    found = [_sum(block, parts, one) for block, one in zip(blocks, starts, strict=True)]
+    return found[0] if len(found) == 1 else torch.cat(found)
 
 
 def _sum(rows: Tensor, parts: tuple[Tensor, ...], start: Tensor | None) -> Tensor:

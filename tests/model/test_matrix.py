@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from emoray.model import matrix
-from emoray.model.matrix import TRIED, WAYS, Way, matrix_of
+from emoray.model.matrix import WAYS, Way, matrix_of
 
 SHAPES = [(21, 40), (64, 96), (640, 256), (960, 128), (128, 1)]
 
@@ -26,9 +26,9 @@ def rows(count, inside):
 
 @pytest.mark.parametrize(("inside", "outside"), SHAPES)
 def test_a_row_has_the_same_bits_alone_in_any_company_and_at_any_place(precision, inside, outside):
-    product, x = matrix_of(*layer(inside, outside)), rows(256, inside)
+    product, x = matrix_of(*layer(inside, outside)), rows(600, inside)
     together = product(x)
-    for count in (*TRIED, 7, 90):
+    for count in (1, 2, 3, 5, 7, 16, 17, 33, 64, 90, 128, 256, 300):
         assert torch.equal(product(x[:count]), together[:count])
         assert torch.equal(product(x[100 : 100 + count]), together[100 : 100 + count])
 
@@ -46,8 +46,10 @@ def test_a_product_is_the_layer_to_the_precision_of_the_hardware(precision, insi
 def test_every_way_of_cutting_adds_up(way):
     weight, bias = layer(64, 32)
     parts = tuple(part.contiguous() for part in weight.t().chunk(way.parts))
-    cut, x, sums = matrix.Matrix(parts, bias, way), rows(37, 64), rows(37, 32)
-    torch.testing.assert_close(cut(x), torch.nn.functional.linear(x, weight, bias), atol=1e-5, rtol=0)
+    cut, x, sums = matrix.Matrix(parts, bias, way), rows(288, 64), rows(288, 32)
+    torch.testing.assert_close(
+        cut(x[:281]), torch.nn.functional.linear(x[:281], weight, bias), atol=1e-5, rtol=0
+    )
     torch.testing.assert_close(cut.sums(x, onto=sums.clone()), sums + x @ weight.t(), atol=1e-5, rtol=0)
 
 
@@ -56,5 +58,5 @@ def test_a_way_that_changes_a_rows_bits_is_not_taken(monkeypatch):
     honest = torch.mm
     monkeypatch.setattr(torch, "mm", lambda x, weight: honest(x, weight) + len(x))
     matrix._way.cache_clear()
-    assert matrix._way(32, 16, torch.float32, 1) == Way(1, 16, 16)
+    assert matrix._way(32, 16, torch.float32, 1) == Way(1, 16)
     matrix._way.cache_clear()
