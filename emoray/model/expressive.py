@@ -27,6 +27,7 @@ from emoray.config import ExpressivePreset
 from emoray.dataset.attributes import GROUPS, N_ATTRIBUTES
 from emoray.dataset.bins import DURATION_BINS, DURATION_EDGES, STEP_BINS, STEP_EDGES, VELOCITY_BINS
 from emoray.model.matrix import Matrix, matrix_of
+from emoray.model.recurrence import recurrence
 from emoray.notes import N_PITCHES
 
 CONDITIONS = N_ATTRIBUTES + len(GROUPS)
@@ -220,8 +221,9 @@ class ExpressiveNetwork(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """[B, T, K] to [B, T, hidden] through an LSTM layer, and what it carries on."""
         if not (self.matrices and torch.is_inference_mode_enabled()):
-            found: tuple[Tensor, tuple[Tensor, Tensor]] = self.lstm[index](x, carried)
-            return found
+            layer = self.lstm[index]
+            assert isinstance(layer, nn.LSTM)
+            return layer(x, carried) if x.is_cuda else recurrence(layer, x, carried)
         into, again = self.matrices[f"into {index}"], self.matrices[f"again {index}"]
         assert into.bias is not None
         hidden, cell = carried[0][0], carried[1][0]
