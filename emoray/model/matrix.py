@@ -93,9 +93,9 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 def _product(rows: Tensor, parts: tuple[Tensor, ...], start: Tensor | None, way: Way) -> Tensor:
     """[R, K] rows in the precision of the parts to [R, O], from a bias [O] or sums [R, O] on."""
-    blocks = rows.split(way.block)
+    blocks = torch.split(rows, way.block)
     sums = start is not None and start.ndim == 2
-    starts = start.split(way.block) if sums else [start] * len(blocks)  # type: ignore[union-attr,no-untyped-call]
+    starts = torch.split(start, way.block) if sums else [start] * len(blocks)  # type: ignore[union-attr,no-untyped-call]
     found = [_sum(block, parts, one) for block, one in zip(blocks, starts, strict=True)]
     return found[0] if len(found) == 1 else torch.cat(found)
 

@@ -7,8 +7,7 @@ step; the gradient goes back through its transpose. Gates are in torch's order: 
 run in the precision of ``x``, gates and cells in float32 or better. What a weight is to blame for is one
 product over all steps.
 
-torch's own layer (oneDNN's) lays its weights out for each step again when it goes back, and takes twice the
-time; figures in ``benchmarks/experiments.md``.
+Figures beside torch's own layer (oneDNN's) are in ``benchmarks/experiments.md``.
 
 Letters: **T** steps, **B** rows, **K** inside, **H** hidden.
 """

@@ -48,6 +48,9 @@ from emoray.pipeline.workers import Place, over_workers, record_epoch
 HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}
 """Set before a worker starts: torch asks Linux for 2 MB pages, so large tensors fault 512 times less."""
 
+HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}
+"""Set before a worker starts: torch asks Linux for 2 MB pages, so large tensors fault 512 times less."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
