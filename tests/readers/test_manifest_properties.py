@@ -1,0 +1,54 @@
+"""Manifests of any bytes: an error of the whole, or one entry a row whose files lie inside the root."""
+
+import csv
+import io
+import json
+
+import pytest
+from doors import DOORS
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from emoray.readers.manifest import COLUMNS, read_manifest
+
+CELL = st.none() | st.booleans() | st.integers(-5, 9) | st.floats() | st.text(max_size=6)
+CELL |= st.sampled_from(
+    ["a.mid", "../a.mid", "/etc/passwd", "link.mid", "happy", "[[0, 1]]", "\ud800", "x" * 130]
+)
+ROWS = st.lists(
+    st.dictionaries(st.sampled_from(COLUMNS), CELL | st.lists(CELL, max_size=2)), min_size=1, max_size=6
+)
+SETTINGS = settings(
+    max_examples=50,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+@pytest.mark.parametrize("door", ["jsonl", "csv", "parquet"])
+@SETTINGS
+@given(data=st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode(errors="replace")))
+def test_any_bytes_are_refused_or_read_row_by_row(door, data):
+    DOORS[door].enter(data)
+
+
+@SETTINGS
+@given(rows=ROWS)
+def test_every_row_of_json_becomes_an_entry_in_its_place(rows, tmp_path):
+    data = "\n".join(json.dumps(row) for row in rows).encode()
+    entries = read_manifest(data, name="m.jsonl", root=tmp_path)
+    assert [entry.row for entry in entries] == [*range(1, len(rows) + 1)]
+    DOORS["jsonl"].enter(data)
+
+
+@SETTINGS
+@given(rows=ROWS)
+def test_every_row_of_csv_becomes_an_entry_in_its_place(rows, tmp_path):
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, COLUMNS)
+    writer.writeheader()
+    writer.writerows(rows)
+    data = file.getvalue().encode(errors="replace")
+    assert len(read_manifest(data, name="m.csv", root=tmp_path)) == len(rows)
+    DOORS["csv"].enter(data)
