@@ -94,8 +94,8 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 def _product(rows: Tensor, parts: tuple[Tensor, ...], start: Tensor | None, way: Way) -> Tensor:
     """[R, K] rows in the precision of the parts to [R, O], from a bias [O] or sums [R, O] on."""
     blocks = torch.split(rows, way.block)
-    sums = start is not None and start.ndim == 2
-    starts = torch.split(start, way.block) if sums else [start] * len(blocks)  # type: ignore[union-attr,no-untyped-call]
+    whole = start is None or start.ndim == 1
+    starts = [start] * len(blocks) if whole else torch.split(start, way.block)  # type: ignore[arg-type]
     found = [_sum(block, parts, one) for block, one in zip(blocks, starts, strict=True)]
     return found[0] if len(found) == 1 else torch.cat(found)
 
