@@ -28,12 +28,10 @@ import torch
 from emoray.config import ExpressivePreset
 from emoray.dataset.bins import DURATION_BINS, STEP_BINS, VELOCITY_BINS
 from emoray.dataset.spans import training_spans
-from emoray.model import expressive
 from emoray.model.expressive import CONDITIONS, FADING, ExpressiveNetwork
 from emoray.model.expressive_training import train_epoch
 from emoray.model.matrix import multiplies_bfloat16
 from emoray.model.optimizer import ExpressiveOptimizer
-from emoray.model.recurrence import product
 from emoray.notes import N_PITCHES, as_notes
 
 WINDOW = 25
@@ -90,11 +88,12 @@ def window_a_note(rounds):
     pieces = [music(number) for number in range(8)]
     [spans] = training_spans(pieces, preset, preset.batch_size, preset.batch_size, (0,))
     spans = replace(spans, known=spans.known & (np.arange(WINDOW) == WINDOW - 1))
-    ours, expressive.recurrence = expressive.recurrence, lambda layer, x, carried: layer(x, carried)
-    try:
-        return best(updates(preset, [spans]), rounds)
-    finally:
-        expressive.recurrence = ours
+    return best(updates(preset, [spans]), rounds)
+
+
+def product(weights):
+    """Function from [B, K] to [B, O] by weights [K, O]."""
+    return lambda x: torch.mm(x, weights)
 
 
 def products():
@@ -123,7 +122,7 @@ def products():
         weights, x, grad = (
             drawn(outside, inside), drawn(PRESET.batch_size, inside), drawn(PRESET.batch_size, outside)
         )  # fmt: skip
-        forth, back = product(weights, PRESET.batch_size), product(weights.t(), PRESET.batch_size)
+        forth, back = product(weights.t().contiguous()), product(weights)
         across, grads = drawn(inside, ROWS), drawn(ROWS, outside)
         work.append(lambda forth=forth, x=x: [forth(x) for _ in range(PRESET.chunk)])
         work.append(lambda back=back, grad=grad: [back(grad) for _ in range(PRESET.chunk)])

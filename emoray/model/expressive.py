@@ -27,7 +27,6 @@ from emoray.config import ExpressivePreset
 from emoray.dataset.attributes import GROUPS, N_ATTRIBUTES
 from emoray.dataset.bins import DURATION_BINS, DURATION_EDGES, STEP_BINS, STEP_EDGES, VELOCITY_BINS
 from emoray.model.matrix import Matrix, matrix_of, rounded
-from emoray.model.recurrence import recurrence
 from emoray.notes import N_PITCHES
 
 CONDITIONS = N_ATTRIBUTES + len(GROUPS)
@@ -221,9 +220,8 @@ class ExpressiveNetwork(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """[B, T, K] to [B, T, hidden] through an LSTM layer, and what it carries on."""
         if not (self.matrices and torch.is_inference_mode_enabled()):
-            layer = self.lstm[index]
-            assert isinstance(layer, nn.LSTM)
-            return layer(x, carried) if x.is_cuda else recurrence(layer, x, carried)
+            found: tuple[Tensor, tuple[Tensor, Tensor]] = self.lstm[index](x, carried)
+            return found
         into, again = self.matrices[f"into {index}"], self.matrices[f"again {index}"]
         rows, length, _ = x.shape
         more = rounded(rows) - rows
