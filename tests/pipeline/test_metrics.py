@@ -177,14 +177,14 @@ def scraped(until: Callable[[str], bool]) -> str:
     import ray
 
     [node] = ray.nodes()
-    for _ in range(60):
+    for _ in range(180):
         url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
         with urllib.request.urlopen(url, timeout=10) as page:
             text = page.read().decode()
         if until(text):
             return text
         time.sleep(0.5)
-    raise AssertionError("waited for half a minute")
+    raise AssertionError("waited for a minute and a half")
 
 
 def value(text: str, name: str, **tags: str) -> float:
@@ -205,9 +205,12 @@ def test_a_node_exports_what_its_workers_record(ray_cluster):
 
     ray.get(work.remote())
     rows = "ray_emoray_batch_rows_total"
-    text = scraped(lambda text: value(text, rows, status="good") > 0)
+    loss = "ray_emoray_train_loss"
+    text = scraped(
+        lambda text: value(text, rows, status="good") > 0 and value(text, loss, split="validation") > 0
+    )
     assert (value(text, rows, status="good"), value(text, rows, status="bad")) == (3, 1)
-    assert value(text, "ray_emoray_train_loss", split="validation") == 3
+    assert value(text, loss, split="validation") == 3
     assert value(text, "ray_emoray_batch_row_seconds_bucket", le="0.3") >= 3
     assert value(text, "ray_emoray_batch_row_seconds_count") >= 4
     assert "# HELP ray_emoray_batch_rows_total Manifest rows committed." in text
