@@ -45,12 +45,6 @@ from emoray.pipeline.run_folder import RunFolder, Weights, load_state, save_stat
 from emoray.pipeline.seed_worker import SeedWorker
 from emoray.pipeline.workers import Place, over_workers, record_epoch
 
-HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}
-"""Set before a worker starts: torch asks Linux for 2 MB pages, so large tensors fault 512 times less."""
-
-HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}
-"""Set before a worker starts: torch asks Linux for 2 MB pages, so large tensors fault 512 times less."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
@@ -110,7 +104,6 @@ def train(folder: Path, run: RunFolder, preset: Preset, settings: TrainSettings)
         run_config=ray.train.RunConfig(
             name=run.state.name,
             storage_path=str(run.state.parent),
-            worker_runtime_env={"env_vars": HUGE_PAGES},
             failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
