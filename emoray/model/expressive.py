@@ -26,7 +26,7 @@ from torch.nn import functional
 from emoray.config import ExpressivePreset
 from emoray.dataset.attributes import GROUPS, N_ATTRIBUTES
 from emoray.dataset.bins import DURATION_BINS, DURATION_EDGES, STEP_BINS, STEP_EDGES, VELOCITY_BINS
-from emoray.model.matrix import Matrix, matrix_of, rounded
+from emoray.model.matrix import Matrix, matrix_of
 from emoray.notes import N_PITCHES
 
 CONDITIONS = N_ATTRIBUTES + len(GROUPS)
@@ -223,21 +223,17 @@ class ExpressiveNetwork(nn.Module):
             found: tuple[Tensor, tuple[Tensor, Tensor]] = self.lstm[index](x, carried)
             return found
         into, again = self.matrices[f"into {index}"], self.matrices[f"again {index}"]
-        rows, length, _ = x.shape
-        more = rounded(rows) - rows
-        hidden, cell = (functional.pad(part[0], (0, 0, 0, more)) for part in carried)
-        x = functional.pad(x, (0, 0, 0, 0, 0, more)).transpose(0, 1)
-        sums = into.sums(x.flatten(0, 1)).view(length, rows + more, -1)
-        out = []
-        for place in range(length):
-            gates = again.sums(hidden, onto=sums[place]).float()
+        (hidden, cell), out = (part[0] for part in carried), []
+        sums = into(x.transpose(0, 1))
+        for fed in sums:
+            gates = again(hidden).add_(fed)
             kept = torch.sigmoid(gates[:, : 3 * self.hidden])
             taken_in, remembered, shown = kept.chunk(3, dim=1)
             cell = remembered * cell
             cell.addcmul_(taken_in, torch.tanh(gates[:, 3 * self.hidden :]))
             hidden = shown * torch.tanh(cell)
             out.append(hidden)
-        return torch.stack(out, dim=1)[:rows], (hidden[None, :rows], cell[None, :rows])
+        return torch.stack(out, dim=1), (hidden[None], cell[None])
 
     def _faded(self, heard: Heard, state: State) -> tuple[Tensor, Tensor]:
         """[B, T, 3 x 128] memory of struck pitches after each note, and the ages [B, 128] after the last."""

@@ -2,13 +2,15 @@
 
 Conventions
 -----------
-Composing multiplies few rows by large matrices, thousands of times. Weights lie inside by outside, which
-torch's kernels take as they are, and in bfloat16 where the hardware multiplies it.
+Composing multiplies few rows by large matrices, thousands of times, and mostly waits for the weights to come
+from memory. They are laid out once for the kernel that multiplies them, in 16 bits each: bfloat16 where the
+hardware multiplies it, else float16 that is multiplied as float32. A checkpoint's weights are float16 as
+they are; ``docs/speed.md`` says what bfloat16 costs.
 
-Torch chooses a kernel, and with it the order of a sum, by the number of rows. A row must come out alike in
-any company, so each shape of matrix is tried once on this machine: whole, with its inner sum cut into parts
-that are short enough, or in blocks of a fixed number of rows. The first way that gives every row the same
-bits at any number of rows is taken.
+A kernel, and with it the order of a sum, is chosen by the number of rows. A row must come out alike in any
+company, so each shape of matrix is tried once on this machine: by each kernel, whole, or with its inner sum cut
+into parts that are short enough, or in blocks of a fixed number of rows. The first way that gives every row the
+same bits at any number of rows is taken.
 
 Letters: **R** rows, **K** inside, **O** outside.
 """
@@ -17,73 +19,80 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-ROUND, MANY = 16, 256
-"""Rows are padded to a multiple of the first, and at most as many as the second are multiplied at once: torch
-makes a kernel for each number of rows, and keeps it."""
+FEW = 4
+"""Fewer rows than a way's ``rows`` are padded to a multiple of these, more to a multiple of ``rows``: there may
+be a kernel for each number of rows, which is kept."""
+
+Kernel = Literal["half", "packed", "plain"]
+"""Torch's by FBGEMM (float16 weights), by oneDNN (weights laid out once), and the one for any tensors."""
 
 
 class Way(NamedTuple):
-    """How a product is cut."""
+    """How a product is cut, and who does it."""
 
+    kernel: Kernel
     parts: int
     """Of the inner sum."""
-    block: int
-    """Rows that are multiplied at once."""
+    rows: int
+    """Multiplied at once are multiples of these, ..."""
+    most: int
+    """... and at most so many."""
+
+    def rounded(self, rows: int) -> int:
+        """As many rows as are multiplied for so many."""
+        least = self.rows if rows > self.rows or self.rows == self.most else FEW
+        return min(-(-rows // least) * least, -(-rows // self.rows) * self.rows)
+
+    @property
+    def numbers(self) -> list[int]:
+        """Of rows, that are ever multiplied at once."""
+        return sorted({self.rounded(rows) for rows in range(1, self.most + 1)})
 
 
-WAYS = (Way(1, MANY), Way(2, MANY), Way(4, MANY), Way(1, ROUND))
+HALF = Way("half", 1, 12, 252)
+PACKED = tuple(Way("packed", parts, 16, 256) for parts in (1, 2, 4))
+PLAIN = tuple(Way("plain", parts, 16, 256) for parts in (1, 2, 4))
+WAYS = (HALF, *PACKED, *PLAIN, Way("plain", 1, 16, 16))
 """From the fastest; the last one always holds, because it knows one number of rows only."""
-TRIED = tuple(range(ROUND, MANY + 1, ROUND))
-"""Numbers of rows."""
 
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
     """A dense layer: [..., K] float32 to [..., O] float32."""
 
-    parts: tuple[Tensor, ...]
-    """[K / parts, O] each."""
+    parts: tuple[Any, ...]
+    """[K / parts, O] each, or what the way's kernel has made of it; with the bias, if it takes one."""
     bias: Tensor | None
-    """[O] in the precision of the parts."""
+    """[O] in ``precision``."""
+    precision: torch.dtype
+    """Of the rows."""
     way: Way
 
     def __call__(self, x: Tensor) -> Tensor:
         """Every row times the weights, plus the bias."""
-        found = self.sums(x.reshape(-1, x.shape[-1])).float()
-        return found.view(*x.shape[:-1], -1)
-
-    def sums(self, rows: Tensor, onto: Tensor | None = None) -> Tensor:
-        """[R, O] in the weights' precision: rows [R, K] times the weights, plus the bias or instead ``onto``.
-
-        ``onto`` may be overwritten, and comes with ``rounded`` rows.
-        """
-        rows = rows.to(self.parts[0].dtype)
-        if onto is not None:
-            return _product(rows, self.parts, onto, self.way)
-        missing = rounded(len(rows)) - len(rows)
+        rows = x.reshape(-1, x.shape[-1]).to(self.precision)
+        missing = self.way.rounded(len(rows)) - len(rows)
         padded = functional.pad(rows, (0, 0, 0, missing)) if missing else rows
-        return _product(padded, self.parts, self.bias, self.way)[: len(rows)]
-
-
-def rounded(rows: int) -> int:
-    """As many rows as are multiplied for so many."""
-    return -(-rows // ROUND) * ROUND
+        found = _product(padded, self)[: len(rows)].float()
+        return found.view(*x.shape[:-1], -1)
 
 
 def matrix_of(weight: Tensor, bias: Tensor | None = None, *, exact: bool = False) -> Matrix:
     """The matrix of a layer's weight [O, K] and bias [O]; ``exact`` keeps float32 whatever the hardware."""
     quick = multiplies_bfloat16(weight.device) and not exact
     precision = torch.bfloat16 if quick else torch.float32
-    laid_out = weight.detach().t().to(precision).contiguous()
-    way = WAYS[0] if weight.is_cuda else _way(*laid_out.shape, precision, torch.get_num_threads())
-    parts = tuple(part.contiguous() for part in laid_out.chunk(way.parts))
-    return Matrix(parts, None if bias is None else bias.detach().to(precision), way)
+    if weight.is_cuda:
+        return _laid_out(weight, bias, precision, PLAIN[0])
+    inside, outside = weight.shape[::-1]
+    return _laid_out(
+        weight, bias, precision, _way(inside, outside, precision, exact, torch.get_num_threads())
+    )
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
@@ -91,45 +100,90 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     return device.type == "cuda" or torch.cpu._is_amx_tile_supported()
 
 
-def _product(rows: Tensor, parts: tuple[Tensor, ...], start: Tensor | None, way: Way) -> Tensor:
-    """[R, K] rows in the precision of the parts to [R, O], from a bias [O] or sums [R, O] on."""
-    blocks = torch.split(rows, way.block)
-    whole = start is None or start.ndim == 1
-    starts = [start] * len(blocks) if whole else torch.split(start, way.block)  # type: ignore[arg-type]
-    found = [_sum(block, parts, one) for block, one in zip(blocks, starts, strict=True)]
-    return found[0] if len(found) == 1 else torch.cat(found)
-
-
-def _sum(rows: Tensor, parts: tuple[Tensor, ...], start: Tensor | None) -> Tensor:
-    pieces = (rows,) if len(parts) == 1 else rows.chunk(len(parts), dim=1)
-    if start is None:
-        total = torch.mm(pieces[0], parts[0])
-    elif start.ndim == 1:
-        total = torch.addmm(start, pieces[0], parts[0])
+def _laid_out(weight: Tensor, bias: Tensor | None, precision: torch.dtype, way: Way) -> Matrix:
+    """A layer's weight [O, K] and bias [O] as the way's kernel takes them."""
+    weight = weight.detach().to(precision)
+    bias = None if bias is None else bias.detach().to(precision)
+    cut = [part.contiguous() for part in weight.chunk(way.parts, dim=1)]
+    if way.kernel == "half":
+        parts = [torch.ops.quantized.linear_prepack_fp16(part, bias) for part in cut]
+    elif way.kernel == "packed":
+        parts = [torch.ops.mkldnn._reorder_linear_weight(part, way.rows) for part in cut]
     else:
-        total = start.addmm_(pieces[0], parts[0])
-    for some, part in zip(pieces[1:], parts[1:], strict=True):
-        total.addmm_(some, part)
+        parts = [part.t().contiguous() for part in cut]
+    return Matrix(tuple(parts), bias, precision, way)
+
+
+def _product(rows: Tensor, matrix: Matrix) -> Tensor:
+    """[R, K] rows in the matrix's precision to [R, O]."""
+    if len(rows) <= matrix.way.most:
+        return _sum(rows, matrix)
+    return torch.cat([_sum(block, matrix) for block in torch.split(rows, matrix.way.most)])
+
+
+def _sum(rows: Tensor, matrix: Matrix) -> Tensor:
+    """One block of rows."""
+    first, *rest = matrix.parts
+    kernel = _KERNELS[matrix.way.kernel]
+    if not rest:
+        return kernel(rows, first, matrix.bias)
+    pieces = rows.chunk(len(matrix.parts), dim=1)
+    total = kernel(pieces[0], first, matrix.bias)
+    for some, part in zip(pieces[1:], rest, strict=True):
+        total.add_(kernel(some, part, None))
     return total
 
 
+def _half(rows: Tensor, part: Any, _bias: Tensor | None) -> Tensor:
+    """What torch's quantised layers of float16 call; the bias is packed with the weights."""
+    found: Tensor = torch.ops.quantized.linear_dynamic_fp16(rows, part)
+    return found
+
+
+def _packed(rows: Tensor, part: Any, bias: Tensor | None) -> Tensor:
+    """What torch's compiler calls on a CPU; it has no public name."""
+    found: Tensor = torch.ops.mkldnn._linear_pointwise(rows, part, bias, "none", [], "")
+    return found
+
+
+def _plain(rows: Tensor, part: Any, bias: Tensor | None) -> Tensor:
+    return torch.mm(rows, part) if bias is None else torch.addmm(bias, rows, part)
+
+
+_KERNELS = {"half": _half, "packed": _packed, "plain": _plain}
+
+
+def _has(kernel: Kernel, precision: torch.dtype, *, exact: bool) -> bool:
+    """Whether this torch has a kernel, for rows of a precision."""
+    if kernel == "half":
+        engines = torch.backends.quantized.supported_engines
+        return "fbgemm" in engines and precision == torch.float32 and not exact
+    if kernel == "packed":
+        if not torch._C._has_mkldnn or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+            return False
+        return precision == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return True
+
+
 @cache
-def _way(inside: int, outside: int, precision: torch.dtype, _threads: int) -> Way:
+def _way(inside: int, outside: int, precision: torch.dtype, exact: bool, _threads: int) -> Way:
     """The first way in which a row has the same bits in any company, for this shape on this machine."""
-    generator = torch.Generator().manual_seed(0)
-    rows = torch.randn(max(TRIED), inside, generator=generator).to(precision)
-    weights = torch.randn(inside, outside, generator=generator).to(precision)
     for way in WAYS[:-1]:
-        if inside % way.parts == 0 and _holds(rows, tuple(weights.chunk(way.parts)), way):
+        fits = inside % way.parts == 0 and _has(way.kernel, precision, exact=exact)
+        if fits and _holds(inside, outside, precision, way):
             return way
     return WAYS[-1]
 
 
-def _holds(rows: Tensor, parts: tuple[Tensor, ...], way: Way) -> bool:
+@torch.inference_mode()
+def _holds(inside: int, outside: int, precision: torch.dtype, way: Way) -> bool:
     """With and without a bias."""
-    return all(
-        torch.equal(_product(rows[:count], parts, start, way), together[:count])
-        for start in (None, parts[0][0])
-        for together in [_product(rows, parts, start, way)]
-        for count in TRIED
-    )
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(way.most, inside, generator=generator).to(precision)
+    weight, bias = torch.randn(outside, inside + 1, generator=generator).tensor_split([inside], dim=1)
+    for some in (None, bias[:, 0]):
+        matrix = _laid_out(weight, some, precision, way)
+        together = _product(rows, matrix)
+        if not all(torch.equal(_product(rows[:count], matrix), together[:count]) for count in way.numbers):
+            return False
+    return True
