@@ -26,6 +26,11 @@ LOWEST_KEY, HIGHEST_KEY = 21, 108
 SHORTEST = 0.01
 """Seconds. A shorter note is written by MIDI as one that never ends, so no writer makes one."""
 
+_RANGES = {
+    "onset": (0, np.finfo(np.float32).max), "duration": (1e-9, np.finfo(np.float32).max),
+    "pitch": (0, 127), "velocity": (1, 127),
+}  # fmt: skip
+
 Notes = NDArray[Any]
 """[n] of dtype ``NOTE``."""
 
@@ -48,19 +53,23 @@ def as_notes(
     Raises:
         MidiError: a column is not finite or out of range.
     """
-    columns = [np.asarray(column, dtype=float).reshape(-1) for column in (onset, duration, pitch, velocity)]
-    for name, column in zip(FIELDS, columns, strict=True):
-        if not np.isfinite(column).all():
-            raise MidiError(subject, f"a note's {name} is not a finite number; export the file again")
-    endless = np.finfo(np.float32).max
-    ranges = {"onset": (0, endless), "duration": (1e-9, endless), "pitch": (0, 127), "velocity": (1, 127)}
-    for (name, (low, high)), column in zip(ranges.items(), columns, strict=True):
-        if ((column < low) | (column > high)).any():
-            raise MidiError(subject, f"a note's {name} is outside {low}..{high}; export the file again")
+    columns = [np.asarray(column).reshape(-1) for column in (onset, duration, pitch, velocity)]
+    for (name, (low, high)), column in zip(_RANGES.items(), columns, strict=True):
+        if len(column) and not (column.min() >= low and column.max() <= high):  # what is no number is neither
+            finite = np.isfinite(column).all()
+            reason = f"outside {low}..{high}" if finite else "not a finite number"
+            raise MidiError(subject, f"a note's {name} is {reason}; export the file again")
     notes = np.empty(len(columns[0]), NOTE)
     for name, column in zip(FIELDS, columns, strict=True):
         notes[name] = column
-    return notes[np.lexsort((notes["pitch"], notes["onset"]))]
+    return notes if _is_sorted(notes) else notes[np.lexsort((notes["pitch"], notes["onset"]))]
+
+
+def _is_sorted(notes: Notes) -> bool:
+    """Whether notes are sorted by (onset, pitch)."""
+    onset, pitch = notes["onset"], notes["pitch"]
+    in_order = (onset[1:] > onset[:-1]) | ((onset[1:] == onset[:-1]) & (pitch[1:] >= pitch[:-1]))
+    return bool(in_order.all())
 
 
 def steps(notes: Notes) -> NDArray[np.float64]:

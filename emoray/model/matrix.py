@@ -8,9 +8,9 @@ hardware multiplies it, else float16 that is multiplied as float32. A checkpoint
 they are; ``docs/speed.md`` says what bfloat16 costs.
 
 A kernel, and with it the order of a sum, is chosen by the number of rows. A row must come out alike in any
-company, so each shape of matrix is tried once on this machine: by each kernel, whole, or with its inner sum cut
-into parts that are short enough, or in blocks of a fixed number of rows. The first way that gives every row the
-same bits at any number of rows is taken.
+company, so each shape of matrix is tried once on this machine: by each kernel, whole, or with its inner sum
+cut into parts that are short enough, or in blocks of a fixed number of rows. The first way that gives every
+row the same bits at any number of rows is taken.
 
 Letters: **R** rows, **K** inside, **O** outside.
 """
@@ -26,8 +26,8 @@ from torch import Tensor
 from torch.nn import functional
 
 FEW = 4
-"""Fewer rows than a way's ``rows`` are padded to a multiple of these, more to a multiple of ``rows``: there may
-be a kernel for each number of rows, which is kept."""
+"""Fewer rows than a way's ``rows`` are padded to a multiple of these, more to a multiple of ``rows``: a
+kernel is made for each number of rows, and kept."""
 
 Kernel = Literal["half", "packed", "plain"]
 """Torch's by FBGEMM (float16 weights), by oneDNN (weights laid out once), and the one for any tensors."""

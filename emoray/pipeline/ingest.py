@@ -17,7 +17,6 @@ import uuid
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray.data
 
 from emoray.dataset import corpus
@@ -125,7 +124,7 @@ def write_part(shard: pa.Table, root: Path, staging: Path) -> pa.Table:
     told: dict[str, str | None] = {"summary": None, "problem": None}
     try:
         temporary = staging / f"{uuid.uuid4().hex}.tmp"
-        pq.write_table(table, temporary, compression="zstd")
+        corpus.write_part(table, temporary)
         temporary.rename(staging / f"part-{number:06d}.parquet")
         summary = corpus.summarise(table)
         told["summary"] = json.dumps(dataclasses.asdict(summary))
