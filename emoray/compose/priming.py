@@ -38,7 +38,7 @@ def primed(network: ExpressiveNetwork, seeds: Sequence[Notes], told: Sequence[ND
     """The state [B] after all but the last note of each seed.
 
     Args:
-        network: in evaluation mode.
+        network: prepared.
         seeds: [m] notes each, m > 0, as they are heard.
         told: [m - 1, A + G] the condition at each note that is taken in.
     """
@@ -72,15 +72,12 @@ def _listened(
     state: State,
 ) -> State:
     """The state of some rows after a part of each, all equally long."""
-    if len(rows) == 1:  # torch rounds an LSTM's stretch of one row alone in another way than in company
-        doubled = _listened(network, notes, told, rows * 2, parts * 2, joined(state, state))
-        return taken(doubled, [0])
     device = network.heads.weight.device
     x = np.stack([notes[index][part] for index, part in zip(rows, parts, strict=True)])
     c = np.stack([told[index][part] for index, part in zip(rows, parts, strict=True)])
     part = torch.from_numpy(x).to(device)
     heard = Heard(part[..., 0].long(), part[..., 1].float(), part[..., 2].float(), part[..., 3].long())
-    return network.listen(heard, torch.from_numpy(c).to(device), state)[1]
+    return network.primed(heard, torch.from_numpy(c).to(device), state)
 
 
 def taken(state: State, rows: Iterable[int]) -> State:

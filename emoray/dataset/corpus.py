@@ -98,7 +98,7 @@ def _column(found: list[dict[str, Any]], field: pa.Field) -> pa.Array:
     if not pa.types.is_list(field.type):
         return pa.array(values, field.type)
     offsets = np.cumsum([0, *map(len, values)], dtype=np.int32)
-    flat = np.concatenate(values) if values else []
+    flat = np.concatenate(values or [np.empty(0)])
     return pa.ListArray.from_arrays(offsets, pa.array(flat, field.type.value_type), type=field.type)
 
 

@@ -170,6 +170,16 @@ class ExpressiveNetwork(nn.Module):
         Returns:
             What is known after each of them, and the state after the last.
         """
+        total, for_pitch, ring, after = self._taken_in(heard, told, state)
+        total = functional.dropout(total, self.dropout, self.training)
+        return Context(_four(self._dense("heads", total)), for_pitch, heard.duration, ring), after
+
+    def primed(self, heard: Heard, told: Tensor, state: State) -> State:
+        """The state alone of ``listen``."""
+        return self._taken_in(heard, told, state)[-1]
+
+    def _taken_in(self, heard: Heard, told: Tensor, state: State) -> tuple[Tensor, Tensor, Tensor, State]:
+        """What the layers [B, T, hidden] and struck pitches [B, T, head] say, the ring [B, T], the state."""
         faded, ages = self._faded(heard, state)
         before = torch.cat([state.pitch[:, None], heard.pitch[:, :-1]], dim=1)
         apart = (heard.pitch - before).clamp(-LONGEST_INTERVAL, LONGEST_INTERVAL) + LONGEST_INTERVAL
@@ -193,11 +203,8 @@ class ExpressiveNetwork(nn.Module):
             layers.append(after)
             total = x if total is None else total + x
         assert total is not None
-        total = functional.dropout(total, self.dropout, self.training)
-        start = _four(self._dense("heads", total))
         ring = _ring(heard, state.ring)
-        context = Context(start, for_pitch, heard.duration, ring)
-        return context, State(tuple(layers), ages, ring[:, -1], heard.pitch[:, -1])
+        return total, for_pitch, ring, State(tuple(layers), ages, ring[:, -1], heard.pitch[:, -1])
 
     def _layer(self, name: str) -> tuple[Tensor, Tensor | None]:
         """Weight and bias of a dense layer; ``told`` is the part of that layer for the input."""

@@ -10,7 +10,7 @@ from emoray.notes import as_notes, steps
 
 def network():
     torch.manual_seed(0)
-    return ExpressiveNetwork(ExpressivePreset(embedding=16, hidden=32, head=8)).eval()
+    return ExpressiveNetwork(ExpressivePreset(embedding=16, hidden=32, head=8)).eval().prepared()
 
 
 def tune(count):
