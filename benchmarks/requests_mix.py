@@ -100,7 +100,7 @@ def ask(url: str, kind: Kind, number: int) -> Outcome:
         if not kind.status:
             _leave(url, httpx.Request("POST", f"{url}/v1/generate", headers=headers, **sent), kind.name)
         else:
-            answer = httpx.post(f"{url}/v1/generate", headers=headers, timeout=HANGS, **sent)
+            answer = httpx.post(f"{url}/v1/generate", headers=headers, timeout=HANGS, verify=False, **sent)
             busy = answer.status_code in BUSY and "retry-after" in answer.headers
             right = answer.status_code == kind.status or (kind.status == 200 and busy)
             wrong = None if right else f"{answer.status_code} {answer.text[:120]}"
