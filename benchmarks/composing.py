@@ -7,7 +7,7 @@ note, on the parameters as torch has them: for the seed preset with the emotion 
 have a candidate appended, as the published code takes it; for the expressive preset untold and told.
 The bound is the time of the same matrix products alone, by torch, on as many rows: in bfloat16 where the
 hardware multiplies it, and in brackets in float32. It can be beaten: composing lays its weights out once.
-Each figure is the best of ``ROUNDS``, because others may use the machine; the share of the bound is of those.
+Each figure is the best of some rounds, because others may use the machine; shares are of those.
 """
 
 import time
@@ -30,7 +30,6 @@ from emoray.model.checkpoint import PRETRAINED, load_checkpoint
 from emoray.model.expressive import CONDITIONS, DENSE, Decided, ExpressiveNetwork, Heard
 from emoray.model.matrix import multiplies_bfloat16
 
-ROUNDS = 3
 WINDOW = 25
 SEED_NOTES = 64
 NAIVE_NOTES = 60
@@ -43,24 +42,24 @@ def seed():
     return max((piece.notes for piece in pieces()), key=len)[:SEED_NOTES]
 
 
-def best(work):
+def best(work, rounds):
     """Least wall seconds of ``work``."""
     found = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         started = time.perf_counter()
         work()
         found.append(time.perf_counter() - started)
     return min(found)
 
 
-def composed(checkpoint, mode, batch, notes):
+def composed(checkpoint, mode, batch, notes, rounds):
     """Seconds in which a batch composes so many notes each, priming included."""
     composer = Composer(checkpoint, rows=batch)
     requests = [
         Request(seed=seed(), valence=1 - 2 * (number % 2), guidance=mode, notes=notes, random_seed=number)
         for number in range(batch)
     ]
-    return best(lambda: composer.compose(requests))
+    return best(lambda: composer.compose(requests), rounds)
 
 
 @torch.no_grad()
@@ -136,17 +135,17 @@ def products(checkpoint, rows, precision=None):
     return lambda: [torch.mm(x, weights) for x, weights in pairs]
 
 
-def measured(preset, mode, batch, threads, notes, naive):
+def measured(preset, mode, batch, threads, naive, arguments):
     """One row of figures."""
     checkpoint = load_checkpoint(PRETRAINED / preset)
+    notes, rounds = arguments.notes, arguments.rounds
     rows = 2 * batch if mode in CONDITIONED_MODES else batch
     with torch.inference_mode():
         bound, exact = (
-            min(best(products(checkpoint, rows, precision)) for _ in range(5))
-            for precision in (None, torch.float32)
+            best(products(checkpoint, rows, precision), 5 * rounds) for precision in (None, torch.float32)
         )
-    seconds = composed(checkpoint, mode, batch, notes)
-    primed = composed(checkpoint, mode, batch, 1)
+    seconds = composed(checkpoint, mode, batch, notes, rounds)
+    primed = composed(checkpoint, mode, batch, 1, rounds)
     a_note = (seconds - primed) / (notes - 1)
     return {
         "preset": preset, "guidance": mode, "batch": batch, "threads": threads,
@@ -162,6 +161,7 @@ def main():
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--notes", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--every-mode", action="store_true")
     arguments = parser.parse_args()
     found = []
@@ -169,12 +169,14 @@ def main():
         torch.set_num_threads(threads)
         for preset, default in DEFAULT.items():
             checkpoint, loop = load_checkpoint(PRETRAINED / preset), globals()[f"naive_{preset}"]
-            naive = NAIVE_NOTES / best(lambda loop=loop, of=checkpoint: loop(of, NAIVE_NOTES))
+            naive = NAIVE_NOTES / best(
+                lambda loop=loop, of=checkpoint: loop(of, NAIVE_NOTES), arguments.rounds
+            )
             print(f"{preset} preset, {threads} threads: the naive loop makes {naive:,.0f} notes a second")
             known = [mode for mode in GUIDANCE_MODES if preset != "seed" or mode not in CONDITIONED_MODES]
             for mode in known if arguments.every_mode else [default]:
                 for batch in arguments.batches:
-                    row = measured(preset, mode, batch, threads, arguments.notes, naive)
+                    row = measured(preset, mode, batch, threads, naive, arguments)
                     found.append(row | {"naive": naive})
                     print(
                         f"  {mode:13} batch {batch:4} {row['notes a second']:8,.0f} notes a second,"
