@@ -13,7 +13,7 @@ import os
 import sys
 from typing import NoReturn
 
-from emoray.cli import batch, care, demo, learning, music, plan  # each adds its commands to the app
+from emoray.cli import batch, care, demo, interrupt, learning, music, plan  # each adds its commands
 from emoray.cli.shared import WORKER_ENVIRONMENT, app, complain
 from emoray.errors import EmorayError
 
@@ -24,17 +24,28 @@ INTERRUPTED = 130
 
 def main(*command: str) -> NoReturn:
     """Run ``emoray``, or one command of it: ``main("ingest")`` is all that a job file says."""
-    os.environ.update(WORKER_ENVIRONMENT)
     try:
-        app([*command, *sys.argv[1:]])
+        interrupt.hear()
+        os.environ.update(WORKER_ENVIRONMENT)
+        _run([*command, *sys.argv[1:]])
+    except KeyboardInterrupt as err:
+        interrupt.ignore()
+        complain(str(err) or "interrupted")
+        sys.stdout.flush()
+        os._exit(INTERRUPTED)  # Ray's threads may crash a normal exit; its processes end with this one
+    finally:
+        interrupt.ignore()  # what was asked for is done, and Python tidies up
+    raise AssertionError("typer exits")
+
+
+def _run(arguments: list[str]) -> None:
+    try:
+        app(arguments)
     except EmorayError as err:
         complain(str(err))
         raise SystemExit(2) from None
     except SystemExit as err:
         if err.code == INTERRUPTED:
             cause = err.__context__ and err.__context__.__cause__
-            complain(str(cause) if cause is not None and str(cause) else "interrupted")
-            sys.stdout.flush()
-            os._exit(INTERRUPTED)  # Ray's threads may crash a normal exit; its processes end with this one
+            raise cause or KeyboardInterrupt from None
         raise
-    raise AssertionError("typer exits")

@@ -91,7 +91,7 @@ def start_ray(*, local: bool = False) -> None:
         raise ClusterError(address, reason) from err
     if address != "local":
         watch_head(ray.get_runtime_context().gcs_address, complain)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as on Ctrl-C; Ray set its own handler
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # Ray set its own handler
     for name in ("ray.data", "ray.train", "ray.serve", "ray"):
         logging.getLogger(name).setLevel(logging.ERROR)
 

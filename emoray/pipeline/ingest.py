@@ -52,17 +52,23 @@ def ingest(
     if out.exists() and not overwrite:
         raise CorpusError(out, "exists already; choose another folder or pass --overwrite")
     staging = out.with_name(f"{out.name}.staging-{uuid.uuid4().hex[:8]}")
+    old, rest = (staging.with_name(f"{staging.name}-{name}") for name in ("old", "rest"))
     try:
         staging.mkdir(parents=True)
         summary = _write_parts(files, folder.resolve(), staging.resolve())
         (staging / corpus.SUCCESS).write_text(json.dumps(dataclasses.asdict(summary), indent=2) + "\n")
-        _publish(staging, out)
+        _publish(staging, out, old)
     except OSError as err:
         raise CorpusError(
             out, f"cannot be written ({err.strerror or err}); free space or choose another"
         ) from err
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        if old.exists() and not out.exists():
+            old.rename(out)
+        if staging.exists():
+            staging.rename(rest)  # so that tasks that were interrupted add nothing more to it
+        for folder in (rest, old):
+            shutil.rmtree(folder, ignore_errors=True)
     return summary
 
 
@@ -141,9 +147,8 @@ def record_files(part: CorpusSummary) -> None:
     record("emoray_ingest_notes_total", part.notes)
 
 
-def _publish(staging: Path, out: Path) -> None:
+def _publish(staging: Path, out: Path, old: Path) -> None:
     """Give the staged folder its name; an old corpus goes only once the new one is complete."""
-    old = out.with_name(f"{out.name}.staging-{uuid.uuid4().hex[:8]}")
     if out.exists():
         out.rename(old)
     staging.rename(out)

@@ -16,12 +16,9 @@ A run folder is a checkpoint (see ``model/checkpoint.py``) with ``run.json`` (wh
 from __future__ import annotations
 
 import math
-import signal
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,8 +106,8 @@ def train(folder: Path, run: RunFolder, preset: Preset, settings: TrainSettings)
         ),
     )
     try:
-        with run.watched(preset.epochs, settings.max_seconds), _interruptible():
-            result = trainer.fit()
+        with run.watched(preset.epochs, settings.max_seconds):
+            result = _fitted(trainer)
     except ray.train.TrainingFailedError as err:
         for failure in getattr(err, "worker_failures", {}).values():
             if isinstance(cause := getattr(failure, "cause", failure), OSError):
@@ -123,17 +120,16 @@ def train(folder: Path, run: RunFolder, preset: Preset, settings: TrainSettings)
     return standing
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C as elsewhere: Ray Train's own handler ends the process with a code that says nothing."""
-    before = signal.getsignal(signal.SIGINT)
+def _fitted(trainer: ray.train.torch.TorchTrainer) -> ray.train.Result:
+    """Fit beside the main thread, which hears an interrupt at once: Ray Train would wait for its workers.
+
+    Raises:
+        KeyboardInterrupt: interrupted; the workers end with this process.
+    """
     try:
-        yield
-    except (SystemExit, KeyboardInterrupt):
+        return ThreadPoolExecutor(1, "fit").submit(trainer.fit).result()
+    except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; go on with --resume") from None
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, before)
 
 
 def check_cluster(settings: TrainSettings) -> int:
