@@ -12,23 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import ray
 import ray.data
 
 from emoray.dataset import corpus
 
 
-def over_parts(
-    folder: Path, work: Callable[..., pa.Table], *, repeatable: bool = False, **options: Any
-) -> ray.data.Dataset:
+def over_parts(folder: Path, work: Callable[..., pa.Table], **options: Any) -> ray.data.Dataset:
     """``work(rows of the corpus, **options)`` for each part of a corpus, which must be on shared storage.
-
-    Args:
-        folder: the corpus.
-        work: runs in a worker.
-        repeatable: the results outlive this call, and some may be lost with a node: tasks ask for no CPU, so
-            that Ray can repeat them while others hold all CPUs.
-        options: of ``work``.
 
     Returns:
         What work returned, with the column ``part`` (its number) added.
@@ -37,14 +27,8 @@ def over_parts(
         pa.table({"part": pa.array([number], pa.int32()), "path": [str(part.resolve())]})
         for number, part in enumerate(corpus.parts(folder))
     ]
-    cpus = max(1, int(ray.cluster_resources().get("CPU", 0)))
     return ray.data.from_arrow(tasks).map_batches(
-        on_part,
-        batch_size=None,
-        batch_format="pyarrow",
-        fn_kwargs={"work": work, "options": options},
-        compute=ray.data.TaskPoolStrategy(size=cpus if repeatable else None),
-        num_cpus=0 if repeatable else 1,
+        on_part, batch_size=None, batch_format="pyarrow", fn_kwargs={"work": work, "options": options}
     )
 
 

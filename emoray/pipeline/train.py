@@ -189,13 +189,9 @@ def _split_by_ray(preset: Preset) -> list[str]:
 
 
 def load_pieces(folder: Path) -> dict[str, ray.data.Dataset]:
-    """The training and validation pieces of a corpus, loaded: lazy data would wait for the workers' CPUs.
-
-    So would pieces that are lost with a node, if their tasks asked for a CPU.
-    """
+    """The training and validation pieces of a corpus, loaded: lazy data would wait for the workers' CPUs."""
     return {
-        split: over_parts(folder, of_split, repeatable=True, split=split).materialize()
-        for split in ("train", "validation")
+        split: over_parts(folder, of_split, split=split).materialize() for split in ("train", "validation")
     }
 
 
