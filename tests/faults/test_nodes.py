@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
 AT_LENGTH = pytest.mark.skipif(
     os.environ.get("EMORAY_FAULTS") != "full",
-    reason="takes minutes, and more than two quiet cores; run it with EMORAY_FAULTS=full",
+    reason="takes minutes on busy cores, most to start processes of Ray; run it with EMORAY_FAULTS=full",
 )
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,11 @@ def at_work(node: Any) -> bool:
     return any(name.startswith("ray::") and "IDLE" not in name for name in names)
 
 
-def lose(cluster: Cluster, node: Any, when: Callable[[], bool]) -> None:
+def lose(cluster: Cluster, node: Any, when: Callable[[], bool], work: Future[None]) -> None:
     """Kill the node once it is at work, and bring another, as an autoscaler would."""
     while not (when() and at_work(node)):
+        if work.done():
+            return
         time.sleep(0.02)
     sys.stdout.write("lost at work\n")
     cluster.remove_node(node, allow_graceful=False)
@@ -118,8 +120,10 @@ def main(what: str, folder: Path) -> None:
     }[what]
     with cluster_of_two() as (cluster, node):
         ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-        threading.Thread(target=lose, args=(cluster, node, when), daemon=True).start()
-        work(folder)
+        with ThreadPoolExecutor(1) as beside:  # a node can be added by the main thread alone
+            working = beside.submit(work, folder)
+            lose(cluster, node, when, working)
+            working.result()
 
 
 if __name__ == "__main__":

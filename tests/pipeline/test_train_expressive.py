@@ -61,12 +61,20 @@ def run_of(path, clusters, *, resume=False):
     return RunFolder.at(path, {"preset": "expressive", "music": "maestro"}, clusters, resume=resume)
 
 
-@pytest.fixture(scope="module", params=[1, 2])
-def whole(request, folder, clusters, tmp_path_factory):
-    """A run of four epochs, never interrupted, by one worker or two."""
+@pytest.fixture(scope="module")
+def whole(folder, clusters, tmp_path_factory):
+    """A run of four epochs, never interrupted, by two workers; one worker is in the tests below."""
     run = run_of(tmp_path_factory.mktemp("runs") / "whole", clusters)
-    settings = TrainSettings(workers=request.param, cpus_per_worker=1)
+    settings = TrainSettings(workers=2, cpus_per_worker=1)
     return run, train(folder, run, PRESET, settings), settings
+
+
+@pytest.fixture(scope="module")
+def stalled(whole, folder, clusters, tmp_path_factory):
+    """One worker goes on from those weights with a learning rate that changes next to nothing."""
+    preset = replace(PRESET, learning_rate=1e-30, weight_decay=0.0, patience=1)
+    settings = TrainSettings(cpus_per_worker=1, start=whole[0].path)
+    return train(folder, run_of(tmp_path_factory.mktemp("runs") / "stalled", clusters), preset, settings)
 
 
 def test_a_run_folder_is_an_expressive_checkpoint_with_nats_of_each_part(whole):
@@ -130,11 +138,8 @@ def test_a_killed_run_resumes_and_ends_with_the_parameters_of_an_uninterrupted_o
         assert torch.equal(ours[name], tensor), name
 
 
-def test_training_stops_when_validation_no_longer_gets_better(folder, clusters, tmp_path):
-    """A learning rate that changes next to nothing stalls at once."""
-    preset = replace(PRESET, learning_rate=1e-30, weight_decay=0.0, patience=1)
-    standing = train(folder, run_of(tmp_path / "run", clusters), preset, TrainSettings(cpus_per_worker=1))
-    assert (standing.epoch, standing.best_epoch) == (2, 1)
+def test_training_stops_when_validation_no_longer_gets_better(stalled):
+    assert (stalled.epoch, stalled.best_epoch) == (2, 1)
 
 
 def test_a_time_limit_shortens_the_plan_and_the_decay_ends_with_it(folder, clusters, tmp_path):
@@ -149,13 +154,9 @@ def test_a_time_limit_shortens_the_plan_and_the_decay_ends_with_it(folder, clust
     assert load_file(run.path / "weights.safetensors")["step.weight"].dtype == torch.float16
 
 
-def test_training_starts_from_the_weights_of_a_checkpoint(whole, folder, clusters, tmp_path):
-    """With a learning rate that changes next to nothing, the first epoch is as good as where it started."""
-    run, standing, _ = whole
-    preset = replace(PRESET, learning_rate=1e-30, weight_decay=0.0, epochs=1)
-    settings = TrainSettings(cpus_per_worker=1, start=run.path)
-    again = train(folder, run_of(tmp_path / "run", clusters), preset, settings)
-    assert again.best_loss == pytest.approx(standing.best_loss, rel=1e-3)
+def test_training_starts_from_the_weights_of_a_checkpoint(stalled, whole):
+    """The first epoch is as good as where it started."""
+    assert stalled.history[0]["validation_loss"] == pytest.approx(whole[1].best_loss, rel=1e-3)
 
 
 def test_a_corpus_is_refused_only_without_two_notes_for_each_worker(folder):
