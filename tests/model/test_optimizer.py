@@ -1,0 +1,50 @@
+import copy
+
+import pytest
+import torch
+
+from emoray.model.optimizer import Float32Muon, orthogonal
+
+SETTINGS = {"lr": 0.02, "weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}
+
+
+def matrices():
+    generator = torch.Generator().manual_seed(0)
+    return [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((6, 4), (4, 10))]
+
+
+def updated(kind):
+    """Matrices after three updates by an optimizer, and its state."""
+    weights, generator = matrices(), torch.Generator().manual_seed(1)
+    optimizer = kind(weights, **SETTINGS)
+    for _ in range(3):
+        for weight in weights:
+            weight.grad = torch.randn(weight.shape, generator=generator)
+        optimizer.step()
+    return weights, optimizer.state_dict()
+
+
+def test_it_takes_the_steps_of_torchs_muon_without_its_rounding():
+    (ours, our_state), (theirs, their_state) = updated(Float32Muon), updated(torch.optim.Muon)
+    for one, other, begun in zip(ours, theirs, matrices(), strict=True):
+        assert (one - begun).abs().max() > 0.01
+        torch.testing.assert_close(one, other, atol=2e-3, rtol=0)
+    torch.testing.assert_close(our_state["state"], their_state["state"])
+
+
+def test_either_goes_on_from_the_state_of_the_other():
+    weights, state = updated(torch.optim.Muon)
+    optimizer = Float32Muon(weights, **SETTINGS)
+    optimizer.load_state_dict(copy.deepcopy(state))
+    torch.testing.assert_close(optimizer.state_dict()["state"], state["state"])
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (3, 8), (8, 3)])
+def test_singular_values_come_near_to_one_and_directions_stay(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(2))
+    [group] = Float32Muon(matrices(), **SETTINGS).param_groups
+    near = orthogonal(matrix, group)
+    assert ((torch.linalg.svdvals(near) > 0.5) & (torch.linalg.svdvals(near) < 1.3)).all()
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    turned = left.T @ near @ right.T
+    torch.testing.assert_close(turned, torch.diag(turned.diagonal()), atol=1e-3, rtol=0)
