@@ -307,4 +307,4 @@ def test_the_command_line_understands_every_command(name, words):
     while hasattr(command, "commands"):
         step, *words = words
         command = command.commands[step]
-    command.make_context(command.name, words)
+    assert command.make_context(command.name, words).command is command  # it raises on what it does not know

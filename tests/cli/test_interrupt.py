@@ -46,4 +46,5 @@ def test_an_interrupt_amid_an_import_is_heard_after_it(tmp_path, monkeypatch):
 def test_an_interrupt_that_comes_too_late_is_not_heard():
     interrupt.hear()
     interrupt.ignore()
-    signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)  # would raise
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
