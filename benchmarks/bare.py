@@ -67,10 +67,10 @@ def bound(items, grain, checkpoint=None):
 
 
 def _load(settings, barrier):
-    compose, guidance = LOADERS.composer(settings)
+    composer, guidance = LOADERS.composer(settings)
     _engine.update(
-        faces=LOADERS.faces(settings), seeds=LOADERS.seeds(settings), composing=compose, guidance=guidance,
-        barrier=barrier,
+        faces=LOADERS.faces(settings), seeds=LOADERS.seeds(settings), composing=composer.compose,
+        guidance=guidance, barrier=barrier,
     )  # fmt: skip
 
 

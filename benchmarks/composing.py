@@ -26,9 +26,10 @@ from emoray.dataset.attributes import attributes_ahead
 from emoray.dataset.bins import DURATION_EDGES, STEP_EDGES
 from emoray.dataset.spans import condition
 from emoray.demo.pieces import pieces
-from emoray.model.checkpoint import PRETRAINED, load_checkpoint
+from emoray.model.checkpoint import load_checkpoint
 from emoray.model.expressive import CONDITIONS, DENSE, Decided, ExpressiveNetwork, Heard
 from emoray.model.matrix import multiplies_bfloat16
+from emoray.model.preset import PRETRAINED
 
 WINDOW = 25
 SEED_NOTES = 64

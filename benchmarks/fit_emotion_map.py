@@ -24,7 +24,8 @@ from emoray.dataset.attributes import GROUPS, attributes_ahead
 from emoray.dataset.clusters import balanced_accuracy
 from emoray.dataset.features import window_features
 from emoray.dataset.keys import agreements, pitch_classes
-from emoray.model.checkpoint import PRETRAINED, load_checkpoint
+from emoray.model.checkpoint import load_checkpoint
+from emoray.model.preset import PRETRAINED
 from emoray.readers.labels import halves, read_labels
 from emoray.readers.midi import read_performance
 

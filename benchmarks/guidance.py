@@ -18,7 +18,8 @@ from emoray.compose.sampler import Composer
 from emoray.config import CONDITIONED_MODES, GUIDANCE_MODES, Request, SeedGuidance
 from emoray.dataset import corpus
 from emoray.dataset.windows import flatten, window_starts, windows_at
-from emoray.model.checkpoint import PRETRAINED, load_checkpoint
+from emoray.model.checkpoint import load_checkpoint
+from emoray.model.preset import PRETRAINED
 
 OPENINGS = 64
 

@@ -33,12 +33,14 @@ ALONE = 10
 def alone(seed, notes, checkpoint):
     """Median seconds of an item without a server."""
     settings = ServeSettings(checkpoint=checkpoint)
-    compose, guidance = LOADERS.composer(settings)
+    composer, guidance = LOADERS.composer(settings)
     read_seed, times = LOADERS.seeds(settings), []
     for number in range(ALONE + 1):
         item = Item(id="alone", seed=seed, valence=1.0, notes=notes, random_seed=number)
         started = time.monotonic()
-        answer_items([item], read_faces=lambda _: [], read_seed=read_seed, compose=compose, guidance=guidance)
+        answer_items(
+            [item], read_faces=lambda _: [], read_seed=read_seed, compose=composer.compose, guidance=guidance
+        )
         times.append(time.monotonic() - started)
     return statistics.median(times[1:])  # the first one imports
 

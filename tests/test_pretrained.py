@@ -7,7 +7,8 @@ from emoray.compose.sampler import Composer
 from emoray.config import GUIDANCE_MODES, Request
 from emoray.dataset.keys import majorness, pitch_classes
 from emoray.demo.pieces import pieces
-from emoray.model.checkpoint import PRETRAINED, load_checkpoint
+from emoray.model.checkpoint import load_checkpoint
+from emoray.model.preset import PRETRAINED
 from emoray.notes import HIGHEST_KEY, LOWEST_KEY, steps
 
 pytestmark = pytest.mark.checkpoint

@@ -214,7 +214,8 @@ def _started(
     Raises:
         CheckpointError: it is none. ConfigError: it is of the other preset.
     """
-    from emoray.model.checkpoint import PRETRAINED_DEFAULT, load_checkpoint
+    from emoray.model.checkpoint import load_checkpoint
+    from emoray.model.preset import PRETRAINED_DEFAULT
 
     folder = PRETRAINED_DEFAULT if str(start) == "pretrained" else start.resolve()
     loaded = load_checkpoint(folder)

@@ -45,6 +45,8 @@ class Row:
     """Notes of the close so far."""
     divergence: float = 0.0
     """Nats that guidance has moved its notes' distributions from the network's own, summed over notes."""
+    given_up: bool = False
+    """Nobody waits for it any more."""
     composed: list[tuple[float, float, int, int]] = field(default_factory=list)
     """(onset after the seed's last, duration, pitch, velocity) of each note."""
 
@@ -80,9 +82,9 @@ class Row:
 
     @property
     def is_over(self) -> bool:
-        """Whether its last note is composed."""
+        """Whether its last note is composed, or nobody wants another."""
         notes, seconds = self.length
-        return len(self.composed) >= notes or self.clock >= seconds or self.chord >= CHORD
+        return self.given_up or len(self.composed) >= notes or self.clock >= seconds or self.chord >= CHORD
 
     @property
     def piece(self) -> Composed:

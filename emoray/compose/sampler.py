@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Protocol
 
 from emoray.compose.expressive_player import ExpressivePlayer
-from emoray.compose.row import Composed
+from emoray.compose.row import Composed, Row
 from emoray.compose.seed_player import SeedPlayer
 from emoray.config import CONDITIONED_MODES, ExpressivePreset, Request, SeedGuidance, SeedPreset
 from emoray.errors import RequestError
@@ -22,6 +23,43 @@ from emoray.model.checkpoint import Checkpoint, best_device
 from emoray.model.expressive import ExpressiveNetwork
 from emoray.model.network import SeedNetwork
 from emoray.notes import Notes
+
+
+class Player(Protocol):
+    """Rows of requests for a network."""
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """Of requests under way."""
+        ...
+
+    def enter(self, waiting: Sequence[tuple[int, Request]]) -> None:
+        """Take requests, with their places in the answer, into the batch."""
+        ...
+
+    def advance(self) -> None:
+        """One more note for each row."""
+        ...
+
+    def leave(self) -> list[tuple[int, Composed]]:
+        """The pieces of the requests that are over, which leave the batch."""
+        ...
+
+
+class Composing(Protocol):
+    """What ``Composer`` does, for whoever is given one."""
+
+    def check(self, request: Request) -> None:
+        """Refuse what cannot be composed."""
+        ...
+
+    def compose(self, requests: Sequence[Request]) -> list[Notes]:
+        """The composed notes of each request, in order."""
+        ...
+
+    def player(self) -> Player:
+        """A batch that nobody has entered yet."""
+        ...
 
 
 class Composer:
@@ -79,7 +117,7 @@ class Composer:
             self.check(request)
         waiting = deque(enumerate(requests))
         answers: dict[int, Composed] = {}
-        player = self._player(measuring)
+        player = self.player(measuring)
         while waiting or player.rows:
             room = min(self.rows - len(player.rows), len(waiting))
             if room:
@@ -88,7 +126,8 @@ class Composer:
             answers.update(player.leave())
         return [answers[place] for place in range(len(requests))]
 
-    def _player(self, measuring: bool) -> SeedPlayer | ExpressivePlayer:
+    def player(self, measuring: bool = False) -> SeedPlayer | ExpressivePlayer:
+        """A batch that nobody has entered yet; whoever lets a request in has checked it."""
         checkpoint = self.checkpoint
         if isinstance(self.network, SeedNetwork):
             assert isinstance(checkpoint.preset, SeedPreset)

@@ -4,11 +4,8 @@ Conventions
 -----------
 ``weights.safetensors`` (the network), ``config.json`` (version, preset and its settings),
 ``emotion.json`` (the clusters), ``metrics.json`` (figures of the training), ``README.md`` (the model
-card). No pickle. ``load_checkpoint`` gives back what was saved or says which command to run.
-
-An expressive checkpoint also names the attributes that its network was told and counts the bins of its
-heads: to a reader with others its numbers would mean something else. Weights may be stored in half precision;
-they are float32 once loaded.
+card). No pickle. ``load_checkpoint`` gives back what was saved or says which command to run. Weights may be
+stored in half precision; they are float32 once loaded. ``model/preset.py`` has ``config.json``.
 """
 
 from __future__ import annotations
@@ -24,35 +21,17 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from emoray.config import SCHEMA_VERSION, ExpressivePreset, Preset, SeedPreset, from_fields
+from emoray.config import SCHEMA_VERSION, Preset, SeedPreset
 from emoray.dataset.attributes import GROUPS
-from emoray.dataset.bins import DURATION_BINS, STEP_BINS, VELOCITY_BINS
 from emoray.dataset.clusters import EmotionClusters
-from emoray.errors import CheckpointError, ConfigError
+from emoray.errors import CheckpointError
 from emoray.model.expressive import ExpressiveNetwork
 from emoray.model.network import SeedNetwork
+from emoray.model.preset import CONFIG, PRETRAINED_DEFAULT, TOLD, preset_name, read_preset
 
-PRETRAINED = Path(__file__).parent.parent / "pretrained"
-PRETRAINED_DEFAULT = PRETRAINED / "expressive"
-"""What commands use when no checkpoint is named."""
-WEIGHTS, CONFIG, EMOTION, METRICS, CARD = (
-    "weights.safetensors", "config.json", "emotion.json", "metrics.json", "README.md",
-)  # fmt: skip
-
+WEIGHTS, EMOTION, METRICS, CARD = "weights.safetensors", "emotion.json", "metrics.json", "README.md"
 
 Network = SeedNetwork | ExpressiveNetwork
-KINDS: dict[str, type[Preset]] = {"seed": SeedPreset, "expressive": ExpressivePreset}
-"""Presets by the name that a checkpoint and the command line know them by."""
-TOLD: dict[str, Any] = {
-    "attributes": list(GROUPS),
-    "bins": {"step": STEP_BINS, "duration": DURATION_BINS, "velocity": VELOCITY_BINS},
-}
-"""What the numbers that go in and out of an expressive network mean, by key of ``config.json``."""
-
-
-def preset_name(preset: Preset) -> str:
-    """The name of a preset's kind, of ``config.PRESETS``."""
-    return next(name for name, kind in KINDS.items() if type(preset) is kind)
 
 
 def new_network(preset: Preset) -> Network:
@@ -129,7 +108,7 @@ def load_checkpoint(folder: Path | None = None) -> Checkpoint:
     folder = folder or PRETRAINED_DEFAULT
     if not (folder / CONFIG).is_file():
         raise CheckpointError(folder, f"is not a checkpoint (no {CONFIG}); make one with `emoray train`")
-    preset = _preset(folder)
+    preset = read_preset(folder)
     network = new_network(preset)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
@@ -147,49 +126,9 @@ def load_checkpoint(folder: Path | None = None) -> Checkpoint:
     )
 
 
-def sounds(folder: Path | None = None) -> bool:
-    """Whether a checkpoint hears sounding durations, without loading its network.
-
-    Raises:
-        CheckpointError: see ``load_checkpoint``.
-    """
-    return isinstance(_preset(folder or PRETRAINED_DEFAULT), ExpressivePreset)
-
-
 def best_device() -> torch.device:
     """CUDA where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _preset(folder: Path) -> Preset:
-    try:
-        config = json.loads((folder / CONFIG).read_text())
-        version, name = config["version"], config["preset"]
-        if version != SCHEMA_VERSION:
-            raise CheckpointError(
-                folder,
-                f"has version {version!r}, this emoray reads {SCHEMA_VERSION}; run `emoray train` again",
-            )
-        if name not in KINDS:
-            known = " and ".join(KINDS)
-            raise CheckpointError(folder, f"has the unknown preset {name!r}; this emoray knows {known}")
-        told = TOLD if name == "expressive" else {}
-        if unknown := config.keys() - {"version", "preset", "settings", *told}:
-            raise CheckpointError(folder, f"holds unknown keys {sorted(unknown)}; it is from another emoray")
-        for key, ours in told.items():
-            if config[key] != ours:
-                raise CheckpointError(
-                    folder,
-                    f"was trained with other {key} ({config[key]}), this emoray has {ours};"
-                    " run `emoray train` again",
-                )
-        return from_fields(KINDS[name], config["settings"], subject=folder / CONFIG)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
-        raise CheckpointError(
-            folder, f"has a broken {CONFIG} ({err}); train it again or copy it again"
-        ) from err
-    except ConfigError as err:
-        raise CheckpointError(folder, str(err)) from err
 
 
 def _fingerprint(folder: Path) -> str:

@@ -13,12 +13,12 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray import serve
 from ray.serve.exceptions import BackPressureError, ReplicaUnavailableError
 
-from emoray.answer import Compose, ReadFaces, ReadSeed, seed_or_error
+from emoray.answer import ReadFaces, ReadSeed, seed_or_error
 from emoray.config import Request
 from emoray.emotion import Evidence
 from emoray.errors import EmorayError
@@ -30,6 +30,9 @@ from emoray.pipeline.stages import Loaders, answer_item, together_or_alone
 from emoray.web.app import GENERATE_PATH, build_app
 from emoray.web.guards import OPEN_PATHS, observed
 from emoray.web.settings import HttpSettings, ServeSettings
+
+if TYPE_CHECKING:
+    from emoray.compose.sampler import Composing
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +75,12 @@ async def in_thread(seconds: float, work: Callable[..., Any], *given: Any) -> An
     try:
         return await asyncio.wait_for(asyncio.to_thread(work, *given), seconds)
     except TimeoutError:
+        end_if_stuck(seconds, seconds)
+
+
+def end_if_stuck(since: float, seconds: float) -> None:
+    """End this replica if a call began as long ago as it may take; nobody can interrupt it."""
+    if since >= seconds:
         log.critical("a call took longer than %g s; this replica ends", seconds)
         os._exit(1)
 
@@ -96,30 +105,46 @@ class Seeds:
 
     def __init__(self, settings: ServeSettings, load: Callable[[ServeSettings], ReadSeed]) -> None:
         self._read, self._seconds = load(settings), settings.stage_timeout
+        self._turns = asyncio.Semaphore(SEEDS_AT_ONCE)
 
     async def read(self, item: Item) -> Notes | EmorayError:
         """The seed's notes, or why there are none."""
-        with recorded_call("seeds", 1):
-            return await in_thread(self._seconds, seed_or_error, item, self._read)
+        async with self._turns:  # they wait here, because Serve looks for a free replica ever less often
+            with recorded_call("seeds", 1):
+                return await in_thread(self._seconds, seed_or_error, item, self._read)
 
 
 class ComposerDeployment:
-    """Requests that arrive together, composed in one call of the network."""
+    """Requests composed together with those that are under way when they arrive."""
 
-    def __init__(self, settings: ServeSettings, load: Callable[[ServeSettings], tuple[Compose, str]]) -> None:
-        self._compose, self._guidance = load(settings)
+    def __init__(
+        self, settings: ServeSettings, load: Callable[[ServeSettings], tuple[Composing, str]]
+    ) -> None:
+        from emoray.pipeline.composing import Line
+
+        composer, self._guidance = load(settings)
         self._seconds = settings.stage_timeout
-        self.compose.set_max_batch_size(settings.max_batch_size)
-        self.compose.set_batch_wait_timeout_s(settings.batch_wait)
+        self._line = Line(
+            composer,
+            rows=settings.max_batch_size,
+            gather=settings.batch_wait,
+            entered=lambda rows: record("emoray_serve_batch_size", rows, stage="composer"),
+        )
 
-    @serve.batch
-    async def compose(self, requests: list[Request]) -> list[Notes | Exception]:
-        """The composed notes of each request."""
-        with recorded_call("composer", len(requests)):
-            composed = await in_thread(self._seconds, together_or_alone, self._compose, requests)
-        notes = sum(len(piece) for piece in composed if not isinstance(piece, Exception))
-        record("emoray_serve_notes_total", notes)
-        return composed
+    async def compose(self, request: Request) -> Notes | Exception:
+        """The composed notes of a request."""
+        answer = asyncio.wrap_future(self._line.ask(request))
+        with timed("emoray_serve_stage_seconds", stage="composer"):
+            try:
+                while not (await asyncio.wait([answer], timeout=self._seconds))[0]:
+                    end_if_stuck(self._line.stuck, self._seconds)
+            finally:
+                answer.cancel()  # has no effect on one that is done
+        if err := answer.exception():
+            assert isinstance(err, Exception)
+            return err
+        record("emoray_serve_notes_total", len(answer.result()))
+        return answer.result()
 
     async def guidance(self) -> str:
         """The mode for items that name none; any answer also says that the composer is alive."""
@@ -200,19 +225,17 @@ class Door(Answers):
 
 def application(settings: ServeSettings, http: HttpSettings | None, loaders: Loaders) -> serve.Application:
     """The four deployments, bound to each other; with ``http`` the last one has a door."""
-    batches = 2 * settings.max_batch_size  # one under way, one that fills: with fewer no batch is ever full
-    faces = _stage(Faces, settings.face_replicas, settings.face_cpus, batches, settings)
-    seeds = _stage(Seeds, settings.seed_replicas, settings.seed_cpus, SEEDS_AT_ONCE, settings)
-    composer = _stage(
-        ComposerDeployment, settings.composer_replicas, settings.composer_cpus, batches + SPARE, settings
-    )
+    room = settings.in_flight + SPARE  # all may come to one replica
+    faces = _stage(Faces, settings.face_replicas, settings.face_cpus, room, settings)
+    seeds = _stage(Seeds, settings.seed_replicas, settings.seed_cpus, room, settings)
+    composer = _stage(ComposerDeployment, settings.composer_replicas, settings.composer_cpus, room, settings)
     stages = (
         faces.bind(settings, loaders.faces),
         seeds.bind(settings, loaders.seeds),
         composer.bind(settings, loaders.composer),
     )
     replicas, cpus = settings.answer_replicas, settings.answer_cpus
-    at_once = 2 * settings.in_flight + SPARE  # of a replica; all of in_flight may come to one
+    at_once = 2 * settings.in_flight + SPARE
     if http is None:
         return _stage(Answers, replicas, cpus, at_once, settings).bind(*stages)
     door = _stage(serve.ingress()(Door), replicas, cpus, at_once, settings)

@@ -24,7 +24,6 @@ from emoray.batch.folder import BatchSettings
 from emoray.batch.grain import Engine
 from emoray.errors import ClusterError, EmorayError
 from emoray.items import Item, Result
-from emoray.model.checkpoint import load_checkpoint
 from emoray.pipeline.client import answer_all
 from emoray.pipeline.isolation import isolated, limited
 from emoray.pipeline.serve import cpus_needed, delete, deploy, handle_of
@@ -102,6 +101,8 @@ def plan_engine(settings: BatchSettings, rows: int | None = None) -> EnginePlan:
         CheckpointError, FaceError, WeightsError: the checkpoint or the face model cannot be used.
         ConfigError: a setting of the face reader is refused.
     """
+    from emoray.model.checkpoint import load_checkpoint  # with torch, which workers of Serve do without
+
     checkpoint = load_checkpoint(settings.checkpoint)
     faces = FaceReader(settings.faces, settings.policy, settings.threshold).backend
     settings = replace(settings, faces=faces.partition(":")[0])  # what "auto" means here, on every node
@@ -160,12 +161,12 @@ def staffed(stages: ServeSettings, cpus: int, rows: int | None) -> ServeSettings
 
 def data_engine(stages: ServeSettings, loaders: Loaders) -> Engine:
     """Everything in this worker: the readers and the network, loaded once."""
-    compose, guidance = loaders.composer(stages)
+    composer, guidance = loaders.composer(stages)
     answer = partial(
         answer_items,
         read_faces=loaders.faces(stages),
         read_seed=loaders.seeds(stages),
-        compose=compose,
+        compose=composer.compose,
         guidance=guidance,
     )
     return partial(answer_each, answer=answer)

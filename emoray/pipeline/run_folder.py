@@ -21,8 +21,9 @@ from emoray.config import Preset
 from emoray.dataset.clusters import EmotionClusters
 from emoray.errors import CheckpointError
 from emoray.model.card import NOTICES, model_card
-from emoray.model.checkpoint import CONFIG, Network, save_checkpoint
+from emoray.model.checkpoint import Network, save_checkpoint
 from emoray.model.optimizer import ExpressiveOptimizer
+from emoray.model.preset import CONFIG
 from emoray.model.training import Standing, pitch_nats
 from emoray.progress import Meter
 

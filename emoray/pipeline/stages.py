@@ -13,15 +13,18 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from emoray.answer import Compose, ReadFaces, ReadSeed, answered, failed, request_or_failure
+from emoray.answer import ReadFaces, ReadSeed, answered, failed, request_or_failure
 from emoray.config import Limits, Request
 from emoray.emotion import Evidence
 from emoray.errors import EmorayError
 from emoray.items import Item, Result
 from emoray.notes import Notes
 from emoray.web.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from emoray.compose.sampler import Composing  # torch, which only the composer's process needs
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +38,8 @@ class Loaders:
 
     faces: Callable[[ServeSettings], ReadFaces]
     seeds: Callable[[ServeSettings], ReadSeed]
-    composer: Callable[[ServeSettings], tuple[Compose, str]]
-    """The function that composes, and the guidance mode for items that name none."""
+    composer: Callable[[ServeSettings], tuple[Composing, str]]
+    """What composes, and the guidance mode for items that name none."""
 
 
 def load_faces(settings: ServeSettings) -> ReadFaces:
@@ -48,14 +51,14 @@ def load_faces(settings: ServeSettings) -> ReadFaces:
 
 def load_seeds(settings: ServeSettings) -> ReadSeed:
     """The reader of MIDI and recordings, which hears durations as the checkpoint's network does."""
-    from emoray.model.checkpoint import sounds
+    from emoray.model.preset import sounds
     from emoray.readers.seed import read_seed
 
     limits, sounding = Limits(), sounds(settings.checkpoint)
     return lambda item: read_seed(item.seed, subject=item.seed_name, limits=limits, sounding=sounding)
 
 
-def load_composer(settings: ServeSettings) -> tuple[Compose, str]:
+def load_composer(settings: ServeSettings) -> tuple[Composing, str]:
     """The network with its checkpoint."""
     import torch
 
@@ -64,7 +67,7 @@ def load_composer(settings: ServeSettings) -> tuple[Compose, str]:
 
     torch.set_num_threads(settings.threads)
     checkpoint = load_checkpoint(settings.checkpoint)
-    return Composer(checkpoint).compose, settings.guidance or checkpoint.guidance
+    return Composer(checkpoint), settings.guidance or checkpoint.guidance
 
 
 LOADERS = Loaders(load_faces, load_seeds, load_composer)

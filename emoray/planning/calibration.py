@@ -70,7 +70,8 @@ def measured(setting: Setting) -> UnitCosts:
     import torch
 
     from emoray.compose.sampler import Composer
-    from emoray.model.checkpoint import load_checkpoint, sounds
+    from emoray.model.checkpoint import load_checkpoint
+    from emoray.model.preset import sounds
     from emoray.readers.face import FaceReader
     from emoray.readers.seed import read_seed
     from emoray.writers.midi import midi_bytes

@@ -38,10 +38,10 @@ class ServeSettings:
     answer_cpus: float = 0.05
     threads: int = 1
     """Of torch, in one composer."""
-    max_batch_size: int = 32
-    """Requests in one call of the network, and pictures in one call of the face reader."""
-    batch_wait: float = 0.05
-    """How long a batch waits to fill once its first member is there."""
+    max_batch_size: int = 64
+    """Requests that one network composes at a time, and pictures in one call of the face reader."""
+    batch_wait: float = 0.02
+    """How long the first of a batch waits for others."""
     stage_timeout: float = 300.0
     """Of one call of a stage; a replica that takes longer is replaced, for nobody waits for it any more."""
 
@@ -60,7 +60,7 @@ class ServeSettings:
 
     @property
     def in_flight(self) -> int:
-        """Items worth having under way: one batch in each network while its next one fills."""
+        """Items worth having under way: as many wait for each network as it is at."""
         return self.composer_replicas * 2 * self.max_batch_size
 
 

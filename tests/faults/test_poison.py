@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from composers import AtOnce
 from faults.batches import DEADLY, ENDLESS, SETTINGS, composed, good, plan, write_manifest
 
 from emoray.batch.audit import results, verify
@@ -95,7 +96,7 @@ def through_serve(log: Path, seconds: float = 60.0) -> Any:
     loaders = Loaders(
         faces=lambda _: lambda pictures: [],
         seeds=lambda _: read_seed,
-        composer=lambda _: (partial(compose, log), "none"),
+        composer=lambda _: (AtOnce(partial(compose, log)), "none"),
     )
     settings = BatchSettings(grain=4, window=8, attempts=3, timeout=seconds)
     stages = ServeSettings(

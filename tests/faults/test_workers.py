@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from composers import AtOnce
 from safetensors.torch import load_file
 
 from emoray.config import ExpressivePreset, Request
@@ -120,7 +121,7 @@ def test_replicas_that_are_killed_under_load_leave_no_row_unanswered(tmp_path):
     loaders = Loaders(
         faces=no_faces,
         seeds=lambda _: read_seed,
-        composer=lambda _: (partial(compose, tmp_path), "none"),
+        composer=lambda _: (AtOnce(partial(compose, tmp_path)), "none"),
     )
     items = [Item(id=f"row-{i}", seed=b"x", valence=1.0, random_seed=i) for i in range(200)]
     handle = door.deploy(settings, loaders=loaders)

@@ -9,10 +9,11 @@ from emoray.dataset.clusters import fit_clusters
 from emoray.dataset.spans import stacked
 from emoray.errors import CheckpointError
 from emoray.model.card import model_card
-from emoray.model.checkpoint import PRETRAINED_DEFAULT, load_checkpoint, save_checkpoint
+from emoray.model.checkpoint import load_checkpoint, save_checkpoint
 from emoray.model.expressive import ExpressiveNetwork
 from emoray.model.expressive_training import PARTS, validation_sums
 from emoray.model.network import SeedNetwork
+from emoray.model.preset import PRETRAINED_DEFAULT
 from emoray.notes import as_notes
 
 CLUSTERS = fit_clusters(np.random.default_rng(0).lognormal(0, 1, (50, 9)).astype(np.float32), window=6)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import logging
 
+from composers import AtOnce
+
 from emoray.emotion import Evidence
 from emoray.errors import MidiError
 from emoray.items import Item, Result
@@ -49,7 +51,7 @@ def test_the_data_engine_reads_and_composes_with_what_it_loaded():
     loaders = Loaders(
         faces=lambda _: lambda pictures: [Evidence(status="no_face", reason="no face") for _ in pictures],
         seeds=lambda _: read_seed,
-        composer=lambda _: (lambda requests: [notes for _ in requests], "none"),
+        composer=lambda _: (AtOnce(lambda requests: [notes for _ in requests]), "none"),
     )
     engine = data_engine(ServeSettings(), loaders)
     asked = [*items("a", "noise"), Item(id="p", seed=b"a", picture=b"grey")]

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from composers import AtOnce
 from ray import serve
 from ray.serve.exceptions import ReplicaUnavailableError
 
@@ -72,7 +73,7 @@ def stages(notebook: Path) -> Loaders:
     return Loaders(
         faces=lambda settings: partial(read_faces, notebook),
         seeds=lambda settings: read_seed,
-        composer=lambda settings: (partial(compose, notebook), "none"),
+        composer=lambda settings: (AtOnce(partial(compose, notebook)), "none"),
     )
 
 

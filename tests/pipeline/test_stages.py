@@ -115,7 +115,7 @@ def test_the_real_stages_answer_an_item_together(tmp_path):
     """Reader, network and writer as a replica loads them; the network is not trained."""
     pytest.importorskip("emoray.readers.seed")
     settings = ServeSettings(checkpoint=untrained(tmp_path), faces="fer-mini")
-    compose, guidance = LOADERS.composer(settings)
+    composer, guidance = LOADERS.composer(settings)
     items = [
         Item(id="a", seed=midi_bytes(SEED), valence=1.0, notes=3),
         Item(id="b", seed=b"text", valence=1.0),
@@ -125,7 +125,7 @@ def test_the_real_stages_answer_an_item_together(tmp_path):
         items,
         read_faces=LOADERS.faces(settings),
         read_seed=LOADERS.seeds(settings),
-        compose=compose,
+        compose=composer.compose,
         guidance=guidance,
     )
     assert (a.status, a.seed_notes, a.notes) == ("ok", 1, 3)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from emoray.model.checkpoint import PRETRAINED
+from emoray.model.preset import PRETRAINED
 from emoray.planning import calibration
 from emoray.planning.calibration import Setting, measured
 from emoray.planning.survey import embedded_samples

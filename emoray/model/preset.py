@@ -1,0 +1,81 @@
+"""Preset: which network a checkpoint folder holds, told by its ``config.json`` alone, without torch.
+
+Conventions
+-----------
+An expressive checkpoint also names the attributes that its network was told and counts the bins of its
+heads: to a reader with others its numbers would mean something else.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from emoray.config import SCHEMA_VERSION, ExpressivePreset, Preset, SeedPreset, from_fields
+from emoray.dataset.attributes import GROUPS
+from emoray.dataset.bins import DURATION_BINS, STEP_BINS, VELOCITY_BINS
+from emoray.errors import CheckpointError, ConfigError
+
+PRETRAINED = Path(__file__).parent.parent / "pretrained"
+PRETRAINED_DEFAULT = PRETRAINED / "expressive"
+"""What commands use when no checkpoint is named."""
+CONFIG = "config.json"
+KINDS: dict[str, type[Preset]] = {"seed": SeedPreset, "expressive": ExpressivePreset}
+"""Presets by the name that a checkpoint and the command line know them by."""
+TOLD: dict[str, Any] = {
+    "attributes": list(GROUPS),
+    "bins": {"step": STEP_BINS, "duration": DURATION_BINS, "velocity": VELOCITY_BINS},
+}
+"""What the numbers that go in and out of an expressive network mean, by key of ``config.json``."""
+
+
+def preset_name(preset: Preset) -> str:
+    """The name of a preset's kind, of ``config.PRESETS``."""
+    return next(name for name, kind in KINDS.items() if type(preset) is kind)
+
+
+def sounds(folder: Path | None = None) -> bool:
+    """Whether a checkpoint hears sounding durations.
+
+    Raises:
+        CheckpointError: see ``read_preset``.
+    """
+    return isinstance(read_preset(folder or PRETRAINED_DEFAULT), ExpressivePreset)
+
+
+def read_preset(folder: Path) -> Preset:
+    """The preset of a checkpoint.
+
+    Raises:
+        CheckpointError: it is missing, broken, of another version, or was trained with other attributes or
+            bins.
+    """
+    try:
+        config = json.loads((folder / CONFIG).read_text())
+        version, name = config["version"], config["preset"]
+        if version != SCHEMA_VERSION:
+            raise CheckpointError(
+                folder,
+                f"has version {version!r}, this emoray reads {SCHEMA_VERSION}; run `emoray train` again",
+            )
+        if name not in KINDS:
+            known = " and ".join(KINDS)
+            raise CheckpointError(folder, f"has the unknown preset {name!r}; this emoray knows {known}")
+        told = TOLD if name == "expressive" else {}
+        if unknown := config.keys() - {"version", "preset", "settings", *told}:
+            raise CheckpointError(folder, f"holds unknown keys {sorted(unknown)}; it is from another emoray")
+        for key, ours in told.items():
+            if config[key] != ours:
+                raise CheckpointError(
+                    folder,
+                    f"was trained with other {key} ({config[key]}), this emoray has {ours};"
+                    " run `emoray train` again",
+                )
+        return from_fields(KINDS[name], config["settings"], subject=folder / CONFIG)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+        raise CheckpointError(
+            folder, f"has a broken {CONFIG} ({err}); train it again or copy it again"
+        ) from err
+    except ConfigError as err:
+        raise CheckpointError(folder, str(err)) from err

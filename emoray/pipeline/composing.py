@@ -1,0 +1,137 @@
+"""Composing: requests of many callers, composed together as they come (continuous batching).
+
+Conventions
+-----------
+One thread advances all rows by a note at a time. Whoever has all its notes leaves at once, and whoever waits
+enters between two notes. To enter costs all rows time, because a seed has to be heard from its first note,
+and hardly more for many seeds than for one: so those who wait gather until the rows have composed
+``PATIENCE`` times as long as the last entry took. A row has the same bits in any company
+(``compose/sampler.py``), so nobody hears when it entered.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from itertools import count
+
+from emoray.compose.sampler import Composing, Player
+from emoray.config import Request
+from emoray.errors import EmorayError
+from emoray.notes import Notes
+from emoray.pipeline.stages import together_or_alone
+
+PATIENCE = 4.0
+
+Asked = tuple[Request, "Future[Notes]"]
+
+
+class Line:
+    """Callers ask, a thread of its own composes."""
+
+    def __init__(
+        self,
+        composer: Composing,
+        *,
+        rows: int,
+        gather: float,
+        entered: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Start the thread; it ends with the process.
+
+        Args:
+            composer: what composes.
+            rows: how many requests are under way at most; the others wait.
+            gather: seconds for which the first caller of an idle line waits for others.
+            entered: is told how many are under way after some have entered.
+        """
+        self._composer, self._rows, self._gather, self._entered = composer, rows, gather, entered
+        self._waiting: deque[Asked] = deque()
+        self._under_way: dict[int, Asked] = {}
+        self._places = count()
+        self._arrival = threading.Condition()
+        self._enter_again = 0.0
+        self._since: float | None = None
+        threading.Thread(target=self._run, name="composing", daemon=True).start()
+
+    def ask(self, request: Request) -> Future[Notes]:
+        """The notes of a request, once they are composed; cancel it and it leaves its place to others."""
+        future: Future[Notes] = Future()
+        with self._arrival:
+            self._waiting.append((request, future))
+            self._arrival.notify()
+        return future
+
+    @property
+    def stuck(self) -> float:
+        """Seconds that it has been at the present note, or at the seeds of those who enter."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def _run(self) -> None:
+        while True:
+            with self._arrival:
+                self._arrival.wait_for(lambda: self._waiting)
+            time.sleep(self._gather)
+            try:
+                self._play(self._composer.player())
+            except Exception:  # noqa: BLE001 whatever it is comes up again below, where its cause is alone
+                self._answer_each_alone()
+            self._since = None
+
+    def _play(self, player: Player) -> None:
+        """Compose until nobody is left."""
+        self._enter_again = 0.0
+        while self._let_in(player) or player.rows:
+            self._since = time.monotonic()
+            player.advance()
+            for row in player.rows:
+                row.given_up = self._under_way[row.place][1].cancelled()
+            for place, piece in player.leave():
+                _settle(self._under_way.pop(place)[1], piece.notes)
+
+    def _let_in(self, player: Player) -> bool:
+        """Let those who wait enter, if it is time and there is room; says whether any did."""
+        began = self._since = time.monotonic()
+        room = self._rows - len(player.rows)
+        if not (self._waiting and room) or (player.rows and began < self._enter_again):
+            return False
+        with self._arrival:
+            entering = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
+        fit = {next(self._places): asked for asked in entering if self._fits(asked)}
+        self._under_way |= fit
+        if fit:
+            player.enter([(place, request) for place, (request, _) in fit.items()])
+            self._entered(len(player.rows))
+        now = time.monotonic()
+        self._enter_again = now + PATIENCE * (now - began)
+        return bool(fit)
+
+    def _fits(self, asked: Asked) -> bool:
+        """Whether this checkpoint can do it, and its caller still waits."""
+        request, future = asked
+        try:
+            self._composer.check(request)
+        except EmorayError as err:
+            _settle(future, err)
+        return not future.done()
+
+    def _answer_each_alone(self) -> None:
+        """A bug that one request brings out must not harm those that were under way with it."""
+        while self._under_way:
+            self._since = time.monotonic()
+            _, (request, future) = self._under_way.popitem()
+            [answer] = together_or_alone(self._composer.compose, [request])
+            _settle(future, answer)
+
+
+def _settle(future: Future[Notes], answer: Notes | Exception) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
