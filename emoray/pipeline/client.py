@@ -2,8 +2,9 @@
 
 Conventions
 -----------
-Runs in a Ray Data actor or a driver, never inside a deployment: it blocks. A call that fails because a
-replica died, was overloaded or took too long is made again, after a pause that doubles and that chance
+Runs in a Ray Data worker or a driver, never inside a deployment: it blocks. Items are first asked for several
+to a call, because a call costs as much as a tenth of a row of music. What fails because a replica died, was
+overloaded or took too long is asked for again, item by item, after a pause that doubles and that chance
 spreads, up to ``attempts`` times. An item is idempotent, so a call made twice costs time and nothing else.
 
 An item that kills its replica would take those along that share it, call after call. So an item whose calls
@@ -19,7 +20,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -34,6 +35,7 @@ from emoray.pipeline.metrics import record
 
 log = logging.getLogger(__name__)
 
+Outcome = Result | Exception
 LONGEST_PAUSE = 30.0
 """Seconds."""
 PASSING = (
@@ -50,6 +52,10 @@ PASSING = (
 """Errors of the cluster and not of the item: the same call may succeed a moment later."""
 BUSY = (serving.BackPressureError, serving.ReplicaUnavailableError)
 """Those that no item brings about."""
+TOGETHER, MOST_BYTES = 16, 8_000_000
+"""Items in a call, and bytes of their files, at most."""
+CALLS = 4
+"""Under way at least, if a window has room for so many."""
 DEATHS = 2
 """Calls of an item that may die before it goes alone: replicas die for other reasons too."""
 
@@ -80,7 +86,7 @@ def answer_all(
     Args:
         handle: what ``deploy`` or ``handle_of`` gave.
         items: [n]
-        window: calls under way at once; over all actors together ``ServeSettings.in_flight`` is enough.
+        window: items under way at once; over all actors together ``ServeSettings.in_flight`` is enough.
         timeout_s: seconds for one attempt, the wait in Serve's queue included.
         attempts: how often one item is tried, at least 1.
         jitter: spreads the pauses, so that callers do not come back all at once.
@@ -96,22 +102,53 @@ def answer_all(
     assert window > 0
     assert attempts > 0
 
+    together = min(TOGETHER, max(1, window // CALLS))
+    with ThreadPoolExecutor(window // together, thread_name_prefix="ask") as threads:
+        groups = threads.map(lambda group: _outcomes(handle, group, timeout_s), _groups(items, together))
+        outcomes = [outcome for group in groups for outcome in group]
+
     pauses = [pause_s * 2**i for i in range(attempts - 1)]
     deaths = attempts + 1 if alone is None else DEATHS
 
-    def answer(item: Item) -> tuple[Result, int] | None:
-        return _answer(handle, item, timeout_s, pauses, jitter, deaths)
+    def answer(item: Item, first: Outcome) -> tuple[Result, int] | None:
+        if isinstance(first, Result):
+            return first, 1
+        return _answer(handle, item, first, timeout_s, pauses, jitter, deaths)
 
     with ThreadPoolExecutor(window, thread_name_prefix="answer") as threads:
-        answers = list(threads.map(answer, items))
+        answers = list(threads.map(answer, items, outcomes))
     suspects = [item for item, given in zip(items, answers, strict=True) if given is None]
     apart = iter(alone(suspects) if alone and suspects else [])
     return [next(apart) if given is None else given for given in answers]
 
 
+def _groups(items: Sequence[Item], together: int) -> Iterator[list[Item]]:
+    """Items as they go into calls, in order."""
+    group: list[Item] = []
+    size = 0
+    for item in items:
+        more = len(item.seed) + len(item.picture or b"")
+        if group and (len(group) == together or size + more > MOST_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(item)
+        size += more
+    if group:
+        yield group
+
+
+def _outcomes(handle: Any, items: Sequence[Item], timeout_s: float) -> list[Outcome]:
+    """What a call for some items gives for each of them: its result, or what went wrong."""
+    try:
+        return _call(handle, items, timeout_s)
+    except Exception as err:  # noqa: BLE001 a replica's bug can be anything, and must not end the batch
+        return [err] * len(items)
+
+
 def _answer(
     handle: Any,
     item: Item,
+    outcome: Outcome,
     timeout_s: float,
     pauses: Sequence[float],
     jitter: random.Random,
@@ -119,30 +156,32 @@ def _answer(
 ) -> tuple[Result, int] | None:
     """The result of one item, and the attempt that gave it; a pause follows each attempt but the last.
 
-    None once as many of its calls as ``deaths`` have died.
+    None once as many of its calls as ``deaths`` have died. ``outcome`` is that of its first attempt.
     """
     died = 0
     for attempt, pause in enumerate([*pauses, None], start=1):
-        try:
-            return _call(handle, item, timeout_s), attempt
-        except Exception as err:  # noqa: BLE001 a replica's bug can be anything, and must not end the batch
-            if not passes(err):
-                return _unexpected(item, err), attempt
-            record("emoray_batch_retries_total", reason=_name(err))
-            log.warning("attempt %d failed: %s", attempt, _name(err), extra={"item": item.id})
-            died += not _is(err, BUSY)
-            if died == deaths:
-                return None
-            if pause is None:
-                return _gave_up(item, err, attempt), attempt
+        if attempt > 1:
+            [outcome] = _outcomes(handle, [item], timeout_s)
+        if isinstance(outcome, Result):
+            return outcome, attempt
+        if not passes(outcome):
+            return _unexpected(item, outcome), attempt
+        record("emoray_batch_retries_total", reason=_name(outcome))
+        log.warning("attempt %d failed: %s", attempt, _name(outcome), extra={"item": item.id})
+        died += not _is(outcome, BUSY)
+        if died == deaths:
+            return None
+        if pause is None:
+            return _gave_up(item, outcome, attempt), attempt
         time.sleep(min(pause, LONGEST_PAUSE) * jitter.uniform(0.5, 1.5))
     raise AssertionError("the last attempt returns")
 
 
-def _call(handle: Any, item: Item, timeout_s: float) -> Result:
-    response = handle.answer.remote(item)
+def _call(handle: Any, items: Sequence[Item], timeout_s: float) -> list[Outcome]:
+    response = handle.answer_many.remote(items)
     try:
-        return response.result(timeout_s=timeout_s)
+        outcomes: list[Outcome] = response.result(timeout_s=timeout_s)
+        return outcomes
     except TimeoutError:
         response.cancel()  # nobody waits for it any more
         raise

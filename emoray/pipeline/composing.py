@@ -4,9 +4,9 @@ Conventions
 -----------
 One thread advances all rows by a note at a time. Whoever has all its notes leaves at once, and whoever waits
 enters between two notes. To enter costs all rows time, because a seed has to be heard from its first note,
-and hardly more for many seeds than for one: so those who wait gather until the rows have composed
-``PATIENCE`` times as long as the last entry took. A row has the same bits in any company
-(``compose/sampler.py``), so nobody hears when it entered.
+and hardly more for many seeds than for one: so those who wait gather until they are ``MANY``, or
+until nobody has entered for ``PATIENCE``. A row has the same bits in any company (``compose/sampler.py``), so
+nobody hears when it entered.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from emoray.errors import EmorayError
 from emoray.notes import Notes
 from emoray.pipeline.stages import together_or_alone
 
-PATIENCE = 4.0
+MANY = 16
+PATIENCE = 0.5
+"""Seconds."""
 
 Asked = tuple[Request, "Future[Notes]"]
 
@@ -53,7 +55,7 @@ class Line:
         self._under_way: dict[int, Asked] = {}
         self._places = count()
         self._arrival = threading.Condition()
-        self._enter_again = 0.0
+        self._last_entry = 0.0
         self._since: float | None = None
         threading.Thread(target=self._run, name="composing", daemon=True).start()
 
@@ -84,7 +86,6 @@ class Line:
 
     def _play(self, player: Player) -> None:
         """Compose until nobody is left."""
-        self._enter_again = 0.0
         while self._let_in(player) or player.rows:
             self._since = time.monotonic()
             player.advance()
@@ -97,17 +98,17 @@ class Line:
         """Let those who wait enter, if it is time and there is room; says whether any did."""
         began = self._since = time.monotonic()
         room = self._rows - len(player.rows)
-        if not (self._waiting and room) or (player.rows and began < self._enter_again):
+        able = min(room, len(self._waiting))
+        if not able or (player.rows and able < MANY and began < self._last_entry + PATIENCE):
             return False
         with self._arrival:
-            entering = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
+            entering = [self._waiting.popleft() for _ in range(able)]
         fit = {next(self._places): asked for asked in entering if self._fits(asked)}
         self._under_way |= fit
         if fit:
             player.enter([(place, request) for place, (request, _) in fit.items()])
             self._entered(len(player.rows))
-        now = time.monotonic()
-        self._enter_again = now + PATIENCE * (now - began)
+        self._last_entry = time.monotonic()
         return bool(fit)
 
     def _fits(self, asked: Asked) -> bool:

@@ -12,21 +12,20 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ray import serve
 from ray.serve.exceptions import BackPressureError, ReplicaUnavailableError
 
-from emoray.answer import ReadFaces, ReadSeed, seed_or_error
+from emoray.answer import ReadFaces, ReadSeed
 from emoray.config import Request
 from emoray.emotion import Evidence
-from emoray.errors import EmorayError
 from emoray.items import Item, Result
 from emoray.notes import Notes
 from emoray.pipeline.client import passes
 from emoray.pipeline.metrics import record, timed
-from emoray.pipeline.stages import Loaders, answer_item, together_or_alone
+from emoray.pipeline.stages import Loaders, answer_together, together_or_alone
 from emoray.web.app import GENERATE_PATH, build_app
 from emoray.web.guards import OPEN_PATHS, observed
 from emoray.web.settings import HttpSettings, ServeSettings
@@ -52,16 +51,21 @@ def recorded_call(stage: str, size: int) -> Iterator[None]:
         yield
 
 
-def tell_unanswered(item: Item, err: Exception) -> None:
-    """Figures and log of an item that has no result: the caller may try again, or it is a bug."""
-    busy = passes(err)
+def tell(item: Item, outcome: Result | Exception) -> None:
+    """Figures and log of an item. Where it has no result, the caller may try again, or it is a bug."""
+    if isinstance(outcome, Result):
+        record("emoray_serve_requests_total", outcome=outcome.status)
+        if outcome.error is not None:
+            log.warning("failed: %s", outcome.error, extra={"item": item.id})
+        return
+    busy = passes(outcome)
     record("emoray_serve_requests_total", outcome="busy" if busy else "bug")
-    if isinstance(err, BackPressureError):
+    if isinstance(outcome, BackPressureError):
         record("emoray_serve_refusals_total")
     if busy:
-        log.warning("not answered: %s", type(err).__name__, extra={"item": item.id})
+        log.warning("not answered: %s", type(outcome).__name__, extra={"item": item.id})
     else:
-        log.error("unexpected error", exc_info=err, extra={"item": item.id})
+        log.error("unexpected error", exc_info=outcome, extra={"item": item.id})
 
 
 def record_response(path: str, status: int) -> None:
@@ -99,6 +103,10 @@ class Faces:
         with recorded_call("faces", len(pictures)):
             return await in_thread(self._seconds, together_or_alone, self._read, pictures)
 
+    async def read_many(self, pictures: Sequence[bytes]) -> list[Evidence | Exception]:
+        """What each picture says, read with those of other calls."""
+        return await asyncio.gather(*(self.read(picture) for picture in pictures))
+
 
 class Seeds:
     """Seeds, each read on its own: pYIN takes seconds for a recording."""
@@ -107,11 +115,19 @@ class Seeds:
         self._read, self._seconds = load(settings), settings.stage_timeout
         self._turns = asyncio.Semaphore(SEEDS_AT_ONCE)
 
-    async def read(self, item: Item) -> Notes | EmorayError:
+    async def read(self, item: Item) -> Notes | Exception:
         """The seed's notes, or why there are none."""
         async with self._turns:  # they wait here, because Serve looks for a free replica ever less often
             with recorded_call("seeds", 1):
-                return await in_thread(self._seconds, seed_or_error, item, self._read)
+                [notes] = await in_thread(self._seconds, together_or_alone, self._read_each, [item])
+                return notes
+
+    async def read_many(self, items: Sequence[Item]) -> list[Notes | Exception]:
+        """The notes of each seed, or why there are none."""
+        return await asyncio.gather(*(self.read(item) for item in items))
+
+    def _read_each(self, items: Sequence[Item]) -> list[Notes]:
+        return [self._read(item) for item in items]
 
 
 class ComposerDeployment:
@@ -146,6 +162,10 @@ class ComposerDeployment:
         record("emoray_serve_notes_total", len(answer.result()))
         return answer.result()
 
+    async def compose_many(self, requests: Sequence[Request]) -> list[Notes | Exception]:
+        """The composed notes of each request."""
+        return await asyncio.gather(*(self.compose(request) for request in requests))
+
     async def guidance(self) -> str:
         """The mode for items that name none; any answer also says that the composer is alive."""
         return self._guidance
@@ -166,33 +186,44 @@ class Answers:
         Raises:
             ReplicaUnavailableError: this replica is closing.
         """
+        [outcome] = await self.answer_many([item])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def answer_many(self, items: Sequence[Item]) -> list[Result | Exception]:
+        """The result of each item; a bug that an item brings out is its exception.
+
+        Raises:
+            ReplicaUnavailableError: this replica is closing.
+        """
         if self._closing:
             raise ReplicaUnavailableError(type(self).__name__)
         self._under_way += 1
         try:
             with timed("emoray_serve_answer_seconds"):
-                result = await self._answer(item)
+                outcomes = await self._answer(items)
         except asyncio.CancelledError:  # nobody waits for it any more
-            record("emoray_serve_requests_total", outcome="cancelled")
+            record("emoray_serve_requests_total", len(items), outcome="cancelled")
             raise
         except Exception as err:
-            tell_unanswered(item, err)
+            for item in items:
+                tell(item, err)
             raise
         finally:
             self._under_way -= 1
-        record("emoray_serve_requests_total", outcome=result.status)
-        if result.error is not None:
-            log.warning("failed: %s", result.error, extra={"item": item.id})
-        return result
+        for item, outcome in zip(items, outcomes, strict=True):
+            tell(item, outcome)
+        return outcomes
 
-    async def _answer(self, item: Item) -> Result:
+    async def _answer(self, items: Sequence[Item]) -> list[Result | Exception]:
         if self._guidance is None:
             self._guidance = await self.ready()
-        return await answer_item(
-            item,
-            read_face=self._faces.read.remote,
-            read_seed=self._seeds.read.remote,
-            compose=self._composer.compose.remote,
+        return await answer_together(
+            items,
+            read_faces=self._faces.read_many.remote,
+            read_seeds=self._seeds.read_many.remote,
+            compose=self._composer.compose_many.remote,
             guidance=self._guidance,
         )
 

@@ -34,8 +34,8 @@ from emoray.web.settings import ServeSettings
 log = logging.getLogger(__name__)
 
 SERVE_WORKER_CPUS = 0.1
-"""Of a worker that waits for Serve, reads files and writes them; two for each composer, because one commits
-while the other keeps it busy."""
+"""Of a worker that waits for Serve, reads files and writes them; there are half as many again as composers,
+because some commit while the others keep the composers busy."""
 CPUS_OF_A_READER = 4
 """Faces are read, and MIDI is written, some ten times as fast as music is composed."""
 
@@ -132,7 +132,7 @@ def plan_engine(settings: BatchSettings, rows: int | None = None) -> EnginePlan:
             alone=isolated(build, attempts=settings.attempts, seconds=settings.timeout),
         )
     stages = staffed(stages, there, rows)
-    workers = settings.workers or 2 * stages.composer_replicas
+    workers = settings.workers or math.ceil(1.5 * stages.composer_replicas)
     window = max(1, (settings.window or stages.in_flight) // workers)
     return plan(
         workers=workers,

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from emoray.answer import ReadFaces, ReadSeed, answered, failed, request_or_failure
+from emoray.answer import ReadFaces, ReadSeed, answered_or_failed, failed, request_or_failure
 from emoray.config import Limits, Request
 from emoray.emotion import Evidence
 from emoray.errors import EmorayError
@@ -95,41 +95,62 @@ def together_or_alone(
     return [alone(one) for one in asked]
 
 
-async def answer_item(
-    item: Item,
-    *,
-    read_face: Callable[[bytes], Awaitable[Evidence | Exception]],
-    read_seed: Callable[[Item], Awaitable[Notes | EmorayError]],
-    compose: Callable[[Request], Awaitable[Notes | Exception]],
-    guidance: str,
-) -> Result:
-    """Answer one item: its picture and its seed at the same time, then the network.
+Many = Callable[[Sequence[Asked]], Awaitable[list[Given]]]
 
-    The same steps as ``answer_items``, with stages that may live in other processes.
+
+async def answer_together(
+    items: Sequence[Item],
+    *,
+    read_faces: Many[bytes, Evidence | Exception],
+    read_seeds: Many[Item, Notes | Exception],
+    compose: Many[Request, Notes | Exception],
+    guidance: str,
+) -> list[Result | Exception]:
+    """Answer items: their pictures and their seeds at the same time, then the network.
+
+    The same steps as ``answer_items``, with stages that may live in other processes. An item's mistake is its
+    failed result, a bug that it brings out is the exception.
 
     Raises:
-        Exception: a bug in a stage, or a stage that is gone; never a mistake in the item.
+        Exception: a stage is gone.
     """
-    evidence, seed = await asyncio.gather(
-        _evidence(item.picture, read_face), read_seed(replace(item, picture=None))
+    pictures = [item.picture for item in items if item.picture is not None]
+    seen, seeds = await asyncio.gather(
+        _each(read_faces, pictures), _each(read_seeds, [replace(item, picture=None) for item in items])
     )
-    if isinstance(evidence, EmorayError):
-        return failed(item, evidence)
-    request = request_or_failure(item, seed, evidence, guidance=guidance)
-    if isinstance(request, Result):
-        return request
-    composed = await compose(request)
-    if isinstance(composed, EmorayError):
-        return failed(item, composed, evidence)
-    if isinstance(composed, Exception):
-        raise composed
-    return await asyncio.to_thread(answered, item, request, composed, evidence)
+    faces = iter(seen)
+    evidence = [None if item.picture is None else next(faces) for item in items]
+    asked = [
+        _asked(item, seed, face, guidance) for item, seed, face in zip(items, seeds, evidence, strict=True)
+    ]
+    composed = iter(await _each(compose, [request for request in asked if isinstance(request, Request)]))
+    return await asyncio.to_thread(
+        lambda: [
+            _result(item, request, face, next(composed)) if isinstance(request, Request) else request
+            for item, request, face in zip(items, asked, evidence, strict=True)
+        ]
+    )
 
 
-async def _evidence(
-    picture: bytes | None, read_face: Callable[[bytes], Awaitable[Evidence | Exception]]
-) -> Evidence | EmorayError | None:
-    evidence = None if picture is None else await read_face(picture)
-    if isinstance(evidence, Exception) and not isinstance(evidence, EmorayError):
-        raise evidence
-    return evidence
+async def _each(stage: Many[Asked, Given], asked: Sequence[Asked]) -> list[Given]:
+    return await stage(asked) if asked else []
+
+
+def _asked(
+    item: Item, seed: Notes | Exception, evidence: Evidence | Exception | None, guidance: str
+) -> Request | Result | Exception:
+    """What to compose for an item, its failed result, or the bug that it brought out."""
+    if isinstance(evidence, Exception):
+        return failed(item, evidence) if isinstance(evidence, EmorayError) else evidence
+    if isinstance(seed, Exception) and not isinstance(seed, EmorayError):
+        return seed
+    return request_or_failure(item, seed, evidence, guidance=guidance)
+
+
+def _result(
+    item: Item, request: Request, evidence: Evidence | Exception | None, composed: Notes | Exception
+) -> Result | Exception:
+    assert not isinstance(evidence, Exception), "then there is nothing to compose"
+    if isinstance(composed, Exception) and not isinstance(composed, EmorayError):
+        return composed
+    return answered_or_failed(item, request, composed, evidence)

@@ -67,7 +67,7 @@ class Plan:
 def plan(work: Workload, machines: Machines, costs: UnitCosts) -> Plan:
     """What a batch will take."""
     cores, serving = machines.nodes * machines.cpus, work.engine == "serve"
-    workers = 2 * cores if serving else cores  # two that wait for Serve keep a composer busy
+    workers = math.ceil(1.5 * cores) if serving else cores  # three that wait for Serve keep two cores busy
     grain = even_grain(work.rows, workers)
     grains = math.ceil(work.rows / grain)
     turns = math.ceil(grains / workers) * workers / cores  # grains that a core does one after the other

@@ -11,7 +11,7 @@ out, in the same order, at least ``SHORTEST`` long. Notes that would break this 
 
 from __future__ import annotations
 
-import io
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,18 +34,23 @@ def midi_bytes(notes: Notes) -> bytes:
         A file of format 1 from which n notes are read again, times within a tick but for repeats of one
         pitch closer than ``SHORTEST``.
     """
-    import pretty_midi  # half a second: only when something is written
+    import symusic  # a fifth of a second: only when something is written
 
-    file = pretty_midi.PrettyMIDI(resolution=TICKS_PER_BEAT, initial_tempo=TEMPO)
-    piano = pretty_midi.Instrument(program=0, name="emoray")
     start, stop = ticks(notes)
-    for on, off, pitch, velocity in zip(start, stop, notes["pitch"], notes["velocity"], strict=True):
-        times = {"start": on / TICKS_PER_SECOND, "end": off / TICKS_PER_SECOND}
-        piano.notes.append(pretty_midi.Note(pitch=int(pitch), velocity=int(velocity), **times))
-    file.instruments.append(piano)
-    buffer = io.BytesIO()
-    file.write(buffer)
-    return buffer.getvalue()
+    piano: Any = symusic.Track("emoray", 0, False, ttype="tick")
+    piano.notes = symusic.Note.from_numpy(
+        time=start.astype(np.int32),
+        duration=(stop - start).astype(np.int32),
+        pitch=notes["pitch"].astype(np.int8),
+        velocity=notes["velocity"].astype(np.int8),
+        ttype="tick",
+    )
+    file: Any = symusic.Score(TICKS_PER_BEAT)
+    file.tempos.append(symusic.Tempo(0, TEMPO, ttype="tick"))
+    file.time_signatures.append(symusic.TimeSignature(0, 4, 4, ttype="tick"))
+    file.tracks.append(piano)
+    data: bytes = file.dumps_midi()
+    return data
 
 
 def ticks(notes: Notes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,17 +28,19 @@ def test_closing_waits_for_what_is_under_way_and_refuses_what_comes_later():
     async def scenario() -> None:
         composed = asyncio.Event()
 
-        async def read(_: Item) -> Notes:
-            return NOTE
+        async def read(items: Sequence[Item]) -> list[Notes]:
+            return [NOTE for _ in items]
 
-        async def compose(_: Request) -> Notes:
+        async def compose(requests: Sequence[Request]) -> list[Notes]:
             await composed.wait()
-            return NOTE
+            return [NOTE for _ in requests]
 
         async def guidance() -> str:
             return "none"
 
-        answers = Answers(stage(read=read), stage(read=read), stage(compose=compose, guidance=guidance))
+        answers = Answers(
+            stage(read_many=read), stage(read_many=read), stage(compose_many=compose, guidance=guidance)
+        )
         item = Item(id="a", seed=b"", valence=1.0)
         under_way = asyncio.create_task(answers.answer(item))
         await asyncio.sleep(0.01)

@@ -17,7 +17,7 @@ from emoray.dataset.corpus import CorpusSummary
 from emoray.items import Item
 from emoray.model.training import Standing
 from emoray.pipeline import metrics, workers
-from emoray.pipeline.deployments import record_response, recorded_call, tell_unanswered
+from emoray.pipeline.deployments import record_response, recorded_call, tell
 from emoray.pipeline.grains import record_rows
 from emoray.pipeline.ingest import record_files
 from emoray.pipeline.metrics import TABLE, Metric, record, timed
@@ -135,7 +135,7 @@ def test_serve_records_batches_and_what_was_not_answered(recorded):
     assert list(recorded.sums("emoray_serve_stage_seconds")) == ["composer"]
     item = Item(id="a", seed=b"x")
     for err in (BackPressureError(num_queued_requests=1, max_queued_requests=1), TimeoutError(), TypeError()):
-        tell_unanswered(item, err)
+        tell(item, err)
     assert recorded.sums("emoray_serve_requests_total") == {"busy": 2, "bug": 1}
     assert recorded.sums("emoray_serve_refusals_total") == {"": 1}
 

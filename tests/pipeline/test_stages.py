@@ -19,7 +19,7 @@ from emoray.items import Item, Result
 from emoray.model.checkpoint import save_checkpoint
 from emoray.model.network import SeedNetwork
 from emoray.notes import as_notes
-from emoray.pipeline.stages import LOADERS, answer_item, together_or_alone
+from emoray.pipeline.stages import LOADERS, answer_together, together_or_alone
 from emoray.web.settings import ServeSettings
 from emoray.writers.midi import midi_bytes
 
@@ -50,18 +50,22 @@ def test_a_good_batch_is_one_call():
     assert calls == [3]
 
 
-def answered(item: Item, *, face: Any = None, seed: Any = SEED, composed: Any = MORE) -> Result:
-    async def given(value: Any) -> Any:
-        return value
+def answered(item: Item, *, face: Any = None, seed: Any = SEED, composed: Any = MORE) -> Result | Exception:
+    [outcome] = asyncio.run(outcomes([item], face=face, seed=seed, composed=composed))
+    return outcome
 
-    return asyncio.run(
-        answer_item(
-            item,
-            read_face=lambda picture: given(face),
-            read_seed=lambda item: given(seed),
-            compose=lambda request: given(composed),
-            guidance="none",
-        )
+
+async def outcomes(
+    items: Sequence[Item], *, face: Any = None, seed: Any = SEED, composed: Any = MORE
+) -> list[Result | Exception]:
+    def given(value: Any) -> Any:
+        async def stage(asked: Sequence[Any]) -> list[Any]:
+            return [value(one) if callable(value) else value for one in asked]
+
+        return stage
+
+    return await answer_together(
+        items, read_faces=given(face), read_seeds=given(seed), compose=given(composed), guidance="none"
     )
 
 
@@ -85,29 +89,44 @@ def test_what_the_stages_refuse_is_a_failed_result():
     )
 
 
-def test_a_bug_in_a_stage_is_raised():
+def test_a_bug_in_a_stage_is_the_exception_of_its_item():
     item = Item(id="a", seed=b"x", picture=b"y", valence=1.0)
-    with pytest.raises(ZeroDivisionError):
-        answered(item, face=ZeroDivisionError())
-    with pytest.raises(TypeError):
-        answered(Item(id="a", seed=b"x", valence=1.0), composed=TypeError())
+    ok = Evidence(status="ok", label=1, valence=1.0)
+    for bug in ({"face": KeyError()}, {"face": ok, "seed": KeyError()}, {"face": ok, "composed": KeyError()}):
+        assert isinstance(answered(item, **bug), KeyError)
+
+
+def test_items_that_are_answered_together_keep_their_order_and_harm_no_neighbour():
+    def read(item: Item) -> Any:
+        return {b"good": SEED, b"text": MidiError("seed", "is text"), b"bug": KeyError()}[item.seed]
+
+    items = [Item(id=seed.decode(), seed=seed, valence=1.0) for seed in (b"bug", b"good", b"text", b"good")]
+    bug, good, text, again = asyncio.run(outcomes(items, seed=read))
+    assert isinstance(bug, KeyError)
+    assert [(one.id, one.status) for one in (good, text, again)] == [
+        ("good", "ok"), ("text", "failed"), ("good", "ok"),
+    ]  # fmt: skip
+
+
+def test_a_picture_goes_to_the_item_that_brought_it():
+    def face(picture: bytes) -> Any:
+        return Evidence(status="ok", label=1 if picture == b"happy" else -1, valence=0.5, backend="fake")
+
+    pictures = [None, b"happy", None, b"sad"]
+    items = [Item(id=str(n), seed=b"x", picture=picture, valence=1.0) for n, picture in enumerate(pictures)]
+    results = asyncio.run(outcomes(items, face=face))
+    assert [result.backend for result in results] == [None, "fake", None, "fake"]
 
 
 def test_the_seed_reader_is_not_sent_the_picture():
     seen: list[Item] = []
 
-    async def face(picture: bytes) -> Evidence:
-        return Evidence(status="ok", label=1, valence=1.0)
-
-    async def seed(item: Item) -> Any:
+    def read(item: Item) -> Any:
         seen.append(item)
         return SEED
 
-    async def compose(request: Any) -> Any:
-        return MORE
-
-    item = Item(id="a", seed=b"x", picture=b"y")
-    asyncio.run(answer_item(item, read_face=face, read_seed=seed, compose=compose, guidance="none"))
+    face = Evidence(status="ok", label=1, valence=1.0)
+    answered(Item(id="a", seed=b"x", picture=b"y"), face=face, seed=read)
     assert (seen[0].picture, seen[0].seed) == (None, b"x")
 
 
