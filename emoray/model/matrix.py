@@ -55,7 +55,7 @@ class Way(NamedTuple):
         return sorted({self.rounded(rows) for rows in range(1, self.most + 1)})
 
 
-HALF = Way("half", 1, 12, 252)
+HALF = Way("half", 1, 12, 132)
 PACKED = tuple(Way("packed", parts, 16, 256) for parts in (1, 2, 4))
 PLAIN = tuple(Way("plain", parts, 16, 256) for parts in (1, 2, 4))
 WAYS = (HALF, *PACKED, *PLAIN, Way("plain", 1, 16, 16))

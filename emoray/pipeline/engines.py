@@ -8,6 +8,7 @@ else, ``data`` gives each worker its own and needs no service.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 import random
@@ -160,11 +161,12 @@ def staffed(stages: ServeSettings, cpus: int, rows: int | None) -> ServeSettings
 
 
 def data_engine(stages: ServeSettings, loaders: Loaders) -> Engine:
-    """Everything in this worker: the readers and the network, loaded once."""
+    """Everything in this worker: the readers and the network, loaded once, what reads pictures with the first."""
     composer, guidance = loaders.composer(stages)
+    face_reader = functools.cache(loaders.faces)
     answer = partial(
         answer_items,
-        read_faces=loaders.faces(stages),
+        read_faces=lambda pictures: face_reader(stages)(pictures) if pictures else [],
         read_seed=loaders.seeds(stages),
         compose=composer.compose,
         guidance=guidance,

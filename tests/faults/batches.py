@@ -91,6 +91,14 @@ def music(out: Path) -> dict[str, bytes]:
     return {row["id"]: (out / row["midi"]).read_bytes() for row in results(out) if row["midi"]}
 
 
+def processes_of_these_tests(name: str) -> list[Any]:
+    """Ray's processes of that name below this one."""
+    import psutil  # ships inside Ray, which puts it on the path
+
+    family = psutil.Process().children(recursive=True)
+    return [process for process in family if name in process.name()]
+
+
 def composed(log: Path) -> Counter[str]:
     """How often each item was answered."""
     return Counter(log.read_text().split())

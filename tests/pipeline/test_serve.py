@@ -64,7 +64,7 @@ def compose(notebook: Path, requests: Sequence[Request]) -> list[Notes]:
         os._exit(1)
     if BUG in asked:
         raise TypeError("a bug that one item brings out")
-    time.sleep(0.4 if SLOW in asked else 0.05)
+    time.sleep(1.0 if SLOW in asked else 0.05)
     return [as_notes([1.0], [0.4], [one.random_seed % 128], [80]) for one in requests]
 
 

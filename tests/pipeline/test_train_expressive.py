@@ -1,12 +1,6 @@
 """Training promises of the expressive preset, on a small corpus and a tiny network, with real Ray."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,51 +85,6 @@ def test_a_run_folder_is_an_expressive_checkpoint_with_nats_of_each_part(whole):
     card = (run.path / "README.md").read_text()
     assert "validation_told_loss" in card
     assert "CC BY-NC-SA 4.0" in card
-
-
-DRIVER = """
-import json, sys, ray
-from pathlib import Path
-ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-from emoray.config import ExpressivePreset
-from emoray.dataset.clusters import EmotionClusters
-from emoray.pipeline.run_folder import RunFolder
-from emoray.pipeline.train import TrainSettings, train
-corpus, out, emotion, preset, workers = sys.argv[1:]
-clusters = EmotionClusters.load(Path(emotion))
-run = RunFolder.at(Path(out), {"preset": "expressive", "music": "maestro"}, clusters, resume=False)
-settings = TrainSettings(workers=int(workers), cpus_per_worker=1)
-train(Path(corpus), run, ExpressivePreset(**json.loads(preset)), settings)
-"""
-
-
-def test_a_killed_run_resumes_and_ends_with_the_parameters_of_an_uninterrupted_one(
-    folder, clusters, whole, tmp_path
-):
-    """SIGKILL of the driver, with all of Ray, as soon as one epoch has been written down."""
-    run, _, settings = whole
-    clusters.save(tmp_path / "emotion.json")
-    out = tmp_path / "run"
-    arguments = [folder, out, tmp_path / "emotion.json", json.dumps(asdict(PRESET)), settings.workers]
-    driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, *map(str, arguments)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        metrics, deadline = out / "metrics.jsonl", time.monotonic() + 240
-        while not metrics.is_file():
-            assert driver.poll() is None, "the driver ended before it could be killed"
-            assert time.monotonic() < deadline, "no first epoch"
-            time.sleep(0.02)
-    finally:
-        os.kill(driver.pid, signal.SIGKILL)
-        driver.wait()
-    assert not (out / "config.json").exists(), "it was killed too late to prove anything"
-    resumed = train(folder, run_of(out, clusters, resume=True), PRESET, settings)
-    assert resumed.epoch == 4
-    ours, theirs = (load_file(path / "weights.safetensors") for path in (out, run.path))
-    for name, tensor in theirs.items():
-        assert torch.equal(ours[name], tensor), name
 
 
 def test_training_stops_when_validation_no_longer_gets_better(stalled):

@@ -1,0 +1,85 @@
+"""Replicas of Ray Serve that are killed at their work.
+
+EMORAY_FAULT_ROUNDS=10 asks for as many kills as a long night.
+
+What may be lost: nothing but the calls under way, which are made again.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import pytest
+from composers import AtOnce
+from faults.batches import processes_of_these_tests
+
+from emoray.config import Request
+from emoray.items import Item
+from emoray.notes import Notes, as_notes
+from emoray.pipeline import serve as door
+from emoray.pipeline.client import answer_all
+from emoray.pipeline.stages import Loaders
+from emoray.web.settings import ServeSettings
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
+
+ROUNDS = int(os.environ.get("EMORAY_FAULT_ROUNDS", "2"))
+
+
+def compose(book: Path, requests: Sequence[Request]) -> list[Notes]:
+    (book / f"{os.getpid()}").touch()
+    time.sleep(0.1)
+    return [as_notes([1.0], [0.4], [one.random_seed % 128], [80]) for one in requests]
+
+
+def no_faces(_: ServeSettings) -> object:
+    return lambda pictures: []
+
+
+def read_seed(item: Item) -> Notes:
+    return as_notes([0.0], [0.4], [60], [80])
+
+
+def test_replicas_that_are_killed_under_load_leave_no_row_unanswered(tmp_path):
+    """Lost: nothing. Every row has the bytes that it has when nobody is killed."""
+    settings = ServeSettings(
+        app="killed", max_batch_size=4, composer_replicas=2, face_cpus=0.1, seed_cpus=0.1, composer_cpus=0.1
+    )
+    loaders = Loaders(
+        faces=no_faces,
+        seeds=lambda _: read_seed,
+        composer=lambda _: (AtOnce(partial(compose, tmp_path)), "none"),
+    )
+    items = [Item(id=f"row-{i}", seed=b"x", valence=1.0, random_seed=i) for i in range(200)]
+    handle = door.deploy(settings, loaders=loaders)
+    ask = partial(answer_all, handle, window=16, timeout_s=60.0, attempts=8, jitter=random.Random(0))
+    killed: list[int] = []
+    over = threading.Event()
+
+    def hunt() -> None:
+        chance = random.Random(5)
+        while not over.wait(chance.uniform(0.5, 2.0)) and len(killed) < ROUNDS:
+            for replica in chance.sample(processes_of_these_tests("ComposerDeployment"), 1):
+                killed.append(replica.pid)
+                os.kill(replica.pid, signal.SIGKILL)
+
+    try:
+        undisturbed = [result for result, _ in ask(items)]
+        hunter = threading.Thread(target=hunt)
+        hunter.start()
+        answers = ask(items)
+        over.set()
+        hunter.join()
+    finally:
+        door.delete(settings.app)
+    assert killed
+    assert [result.status for result, _ in answers] == ["ok"] * len(items)
+    assert [result for result, _ in answers] == undisturbed
+    assert max(attempts for _, attempts in answers) > 1, "nobody was at work when it was killed"
