@@ -71,9 +71,7 @@ def measure(manifest, folder, arguments):
         rates.append(len(some) / bound(some, grain, arguments.checkpoint)[0])
         rate = sum(rates[-2:]) / 2
         made = {row["id"]: row["sha256"] for row in results(out) if row["sha256"]}
-        assert {item.id: made.get(item.id) for item in some if item.id in digests} == digests, (
-            f"{name}: bytes"
-        )
+        assert {item.id: made[item.id] for item in some if item.id in made} == digests, f"{name}: other bytes"
         figures[name] = {
             "all_seconds": whole, "seconds": started, "ok": len(made), "bound_rate": rate,
             "of_bound": len(items) / started / rate, "all_of_bound": len(items) / whole / rate,
@@ -85,7 +83,7 @@ def measure(manifest, folder, arguments):
     of_all = f"{len(some)} of {len(items)} rows"
     print(f"  {f'bound, {CORES} processes, {of_all}':30} " + ", ".join(f"{rate:.2f}" for rate in rates))
     figures["bound_rates"] = rates
-    stages["committing"] = committing(folder / ENGINES[0], folder / "again")
+    stages["committing"] = committing(folder / ENGINES[0], folder / "again") / len(items) * len(some)
     stages = {name: stages.get(name, 0.0) for name in ("faces", "seeds", "composing", WRITING, "committing")}
     figures["stages"] = stages
     total = sum(stages.values())
