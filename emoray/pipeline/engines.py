@@ -161,7 +161,7 @@ def staffed(stages: ServeSettings, cpus: int, rows: int | None) -> ServeSettings
 
 
 def data_engine(stages: ServeSettings, loaders: Loaders) -> Engine:
-    """Everything in this worker: the readers and the network, loaded once, what reads pictures with the first."""
+    """Everything in this worker, loaded once; the reader of pictures when it is needed."""
     composer, guidance = loaders.composer(stages)
     face_reader = functools.cache(loaders.faces)
     answer = partial(
