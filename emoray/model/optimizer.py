@@ -12,7 +12,7 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from emoray.config import ExpressivePreset
 from emoray.model.expressive import ExpressiveNetwork
@@ -24,17 +24,33 @@ class Float32Muon(torch.optim.Muon):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One update; its state is that of torch's."""
+        """One update; its state is that of torch's. Workers share the work: each has the same gradients."""
         assert closure is None, "gradients are there already"
+        rank, world = place_among_workers()
         for group in self.param_groups:
-            for weight in group["params"]:
-                held, grad = self.state[weight], weight.grad
-                if "momentum_buffer" not in held:
-                    held["momentum_buffer"] = torch.zeros_like(grad)
-                average = held["momentum_buffer"].lerp_(grad, 1 - group["momentum"])
-                direction = orthogonal(grad.lerp(average, group["momentum"]), group)
+            directions = [self._direction(weight, group) for weight in group["params"]]
+            for index in range(rank, len(directions), world):
+                directions[index] = orthogonal(directions[index], group).contiguous()
+            for index, (weight, direction) in enumerate(zip(group["params"], directions, strict=True)):
+                if world > 1:
+                    distributed.broadcast(direction, index % world)
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
                 weight.add_(direction, alpha=-0.2 * group["lr"] * math.sqrt(max(weight.shape)))
+
+    def _direction(self, weight: Tensor, group: dict[str, Any]) -> Tensor:
+        """Where the averaged gradients of a matrix point to."""
+        held, grad = self.state[weight], weight.grad
+        assert grad is not None
+        if "momentum_buffer" not in held:
+            held["momentum_buffer"] = torch.zeros_like(grad)
+        average = held["momentum_buffer"].lerp_(grad, 1 - group["momentum"])
+        return grad.lerp(average, group["momentum"]).contiguous()
+
+
+def place_among_workers() -> tuple[int, int]:
+    """(rank, how many) of the workers that train together."""
+    together = distributed.is_available() and distributed.is_initialized()
+    return (distributed.get_rank(), distributed.get_world_size()) if together else (0, 1)
 
 
 def orthogonal(matrix: Tensor, group: dict[str, Any]) -> Tensor:

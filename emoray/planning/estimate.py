@@ -7,7 +7,7 @@ worker does one grain after the other, each stage of it in turn, as ``batch/grai
 knows what a network, shared storage or Serve's messages add, nor what other work takes away.
 
 What needs a running Ray is a constant, measured once on two cores with Ray 2.60: CPU and memory of its
-processes around ``benchmarks/scaling.py --grains``, times by the clock as the README has them.
+processes around ``benchmarks/scaling.py --grains``, times by the clock of a batch of 60 rows.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from emoray.batch.folder import MOST_ROWS, even_grain
 from emoray.planning.costs import Composing, Machines, UnitCosts, Workload
 from emoray.web.settings import ServeSettings
 
-RAY_START = 7.0
-"""By the clock, where the command starts Ray: over half of the 13 s of `emoray ingest` in the README."""
-RAY_START_CPU = 17.0
+RAY_START, RAY_END = 9.0, 6.0
+"""By the clock, where the command starts Ray, and ends it."""
+RAY_START_CPU = 27.0
 """Of all of Ray's processes on a node until Ray Data has done its first tasks."""
-SERVE_START = 11.0
-"""Until an application of four stages answers: the 38 s of a demo's batch less the 27 s of its rows."""
+DATA_START, SERVE_START = 6.0, 25.0
+"""Until the first worker of Ray Data begins with a grain; until an application of four stages answers."""
 GRAIN_DRIVER, GRAIN_WORKER, GRAIN_CPU = 0.012, 0.010, 0.030
 """Of Ray Data for a grain that does nothing: in the driver, in the worker, in all processes together."""
 NODE_BYTES, WORKER_BYTES, DRIVER_BYTES = 610e6, 116e6, 410e6
@@ -76,8 +76,10 @@ def plan(work: Workload, machines: Machines, costs: UnitCosts) -> Plan:
     busy["Ray's tasks"] = turns * GRAIN_WORKER
     fixed = {
         "starting Ray": 0.0 if machines.running else RAY_START,
+        "starting Ray Data": DATA_START,
         "starting Serve": SERVE_START if serving else 0.0,
         "loading the models": costs.load + worker_start(work, costs),  # the driver checks them first
+        "ending Ray": 0.0 if machines.running else RAY_END,
         "the driver's rows": work.rows * costs.intake,
         "the driver's grains": max(0.0, grains * GRAIN_DRIVER - sum(busy.values())),  # beside the workers
     }

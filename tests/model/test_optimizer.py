@@ -32,6 +32,21 @@ def test_it_takes_the_steps_of_torchs_muon_without_its_rounding():
     torch.testing.assert_close(our_state["state"], their_state["state"])
 
 
+def share_of_the_work(rank, meeting, out):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    weights, _ = updated(Float32Muon)
+    torch.save([weight.data for weight in weights], f"{out}{rank}")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_workers_that_share_the_work_take_the_steps_of_one(tmp_path):
+    torch.multiprocessing.spawn(share_of_the_work, (tmp_path / "meeting", tmp_path / "out"), nprocs=2)
+    for rank in range(2):
+        theirs = torch.load(tmp_path / f"out{rank}", weights_only=True)
+        for one, other in zip(updated(Float32Muon)[0], theirs, strict=True):
+            assert torch.equal(one, other)
+
+
 def test_either_goes_on_from_the_state_of_the_other():
     weights, state = updated(torch.optim.Muon)
     optimizer = Float32Muon(weights, **SETTINGS)

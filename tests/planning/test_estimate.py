@@ -26,6 +26,7 @@ COSTS = UnitCosts(
     note_bytes=8,
     share=1.0,
 )
+START = estimate.RAY_START + estimate.DATA_START + estimate.RAY_END
 WORK = Workload(rows=640, notes=100, engine="data")
 TWO_CORES = Machines(nodes=1, cpus=2)
 
@@ -36,7 +37,7 @@ def test_the_time_of_a_batch_is_what_one_worker_does_one_after_the_other():
     assert made.grain == 64
     grain = (2.0 + 100 * 0.01) + 64 * (0.001 + 150 * 0.0001 + 0.002) + estimate.GRAIN_WORKER
     models = 2 * 3.0  # of the driver, then of the workers
-    assert made.seconds == pytest.approx(estimate.RAY_START + models + 640 * 0.0001 + 5 * grain)
+    assert made.seconds == pytest.approx(START + models + 640 * 0.0001 + 5 * grain)
     assert made.limit == "composing"
 
 
@@ -59,7 +60,7 @@ def test_rows_that_ask_for_seconds_are_counted_in_notes():
 def test_more_nodes_share_the_grains_but_not_the_start():
     many = replace(WORK, rows=64_000)
     one, ten = (plan(many, Machines(nodes=nodes, cpus=2), COSTS) for nodes in (1, 10))
-    fixed = estimate.RAY_START + 2 * 3.0 + 64_000 * 0.0001
+    fixed = START + 2 * 3.0 + 64_000 * 0.0001
     assert (ten.seconds - fixed) * 10 == pytest.approx(one.seconds - fixed)
 
 
@@ -68,7 +69,7 @@ def test_a_driver_that_hands_out_grains_slower_than_workers_take_them_is_the_lim
     made = plan(huge, Machines(nodes=1000, cpus=64), replace(COSTS, intake=0.0))
     assert made.limit == "the driver's grains"
     grains = made.files - huge.rows
-    assert made.seconds == pytest.approx(estimate.RAY_START + 2 * 3.0 + grains * estimate.GRAIN_DRIVER)
+    assert made.seconds == pytest.approx(START + 2 * 3.0 + grains * estimate.GRAIN_DRIVER)
     assert "the driver's grains" not in plan(huge, TWO_CORES, COSTS).spent
 
 
