@@ -149,7 +149,7 @@ def staffed(stages: ServeSettings, cpus: int, rows: int | None) -> ServeSettings
     >>> staffed(ServeSettings(), 8, 2000).composer_replicas, staffed(ServeSettings(), 8, 40).composer_replicas
     (8, 2)
     """
-    composers = cpus if rows is None else min(cpus, max(1, math.ceil(rows / stages.max_batch_size)))
+    composers = cpus if rows is None else min(cpus, max(1, math.ceil(2 * rows / stages.max_batch_size)))
     others = math.ceil(composers / CPUS_OF_A_READER)
     return replace(
         stages,

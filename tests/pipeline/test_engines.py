@@ -69,5 +69,5 @@ def test_a_large_batch_has_a_composer_for_each_cpu_and_room_for_the_workers():
 
 
 def test_a_small_batch_does_not_start_what_would_stand_idle():
-    assert staffed(ServeSettings(max_batch_size=32), 64, rows=9) == ServeSettings(max_batch_size=32)
-    assert staffed(ServeSettings(max_batch_size=32), 64, rows=33).composer_replicas == 2
+    assert staffed(ServeSettings(max_batch_size=64), 64, rows=9) == ServeSettings(max_batch_size=64)
+    assert staffed(ServeSettings(max_batch_size=64), 64, rows=33).composer_replicas == 2
