@@ -86,9 +86,14 @@ def generate(
         raise EmorayError(subject, reason)
     write_bytes(out, result.midi)
     made = [out, *render_beside(out, result.midi, result.seed_notes or 0, wav=wav, png=png)]
+    say(f"{', '.join(map(str, made))}: {_summary(result)}")
+
+
+def _summary(result: Result) -> str:
+    """What was composed, in a few words."""
     mood = {1: "happy", -1: "sad"}.get(result.label or 0, "neutral")
     seen = f" ({result.backend})" if result.backend else ""
-    say(f"{', '.join(map(str, made))}: {result.seed_notes} seed notes, {result.notes} composed, {mood}{seen}")
+    return f"{result.seed_notes} seed notes, {result.notes} composed, {mood}{seen}"
 
 
 def _text_or_file(text: str) -> str:

@@ -12,22 +12,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from faults import two_nodes
-from faults.batches import SETTINGS, good, music, plan, told, write_manifest
+from faults.batches import SETTINGS, good, plan, write_manifest
+from faults.tunes import corpus_of_tunes
 from safetensors.torch import load_file
 
 from emoray.batch.audit import status, verify
-from emoray.dataset import corpus
-from emoray.notes import as_notes
 from emoray.pipeline.batch import run_batch
-from emoray.pipeline.cluster import cluster_corpus
-from emoray.pipeline.ingest import ingest
 from emoray.pipeline.run_folder import RunFolder
 from emoray.pipeline.train import TrainSettings, train
-from emoray.writers.midi import midi_bytes
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -49,40 +44,7 @@ def on_two_nodes(what: str, folder: Path) -> str:
 
 def test_a_node_lost_while_files_are_read_changes_no_byte_of_the_corpus(tmp_path, monkeypatch):
     """Lost: nothing."""
-    (tmp_path / "midi").mkdir()
-    for number in range(64):
-        (tmp_path / "midi" / f"{number:02}.mid").write_bytes(midi_bytes(tune(number)))
-    assert "lost at work" in on_two_nodes("ingest", tmp_path)
-    monkeypatch.setattr("emoray.pipeline.ingest.SHARD_FILES", 4)
-    ingest(tmp_path / "midi", tmp_path / "undisturbed")
-    parts = {part.name: part.read_bytes() for part in corpus.parts(tmp_path / "undisturbed")}
-    assert {part.name: part.read_bytes() for part in corpus.parts(tmp_path / "ingested")} == parts
-    assert len(parts) == 16
-    assert not list(tmp_path.glob("*.staging-*"))
-
-
-def test_a_node_lost_under_a_batch_changes_no_byte_of_it(tmp_path):
-    """Lost: nothing."""
-    manifest = write_manifest(tmp_path, [good(number) for number in range(40)])
-    assert "lost at work" in on_two_nodes("batch", tmp_path)
-    run_batch(manifest, tmp_path / "undisturbed", SETTINGS, engine=plan(tmp_path / "log"))
-    assert music(tmp_path / "out") == music(tmp_path / "undisturbed")
-    assert told(tmp_path / "out") == told(tmp_path / "undisturbed")
-    assert verify(tmp_path / "out").sound
-
-
-@AT_LENGTH
-def test_a_node_lost_in_training_changes_neither_loss_nor_weights(tmp_path):
-    """Lost: nothing but the epoch under way, which is trained again."""
-    (tmp_path / "midi").mkdir()
-    lines = ["canonical_composer,canonical_title,split,year,midi_filename"]
-    for number in range(12):
-        (tmp_path / "midi" / f"{number:02}.mid").write_bytes(midi_bytes(tune(number)))
-        lines.append(f"Nobody,Tune,{'train' if number % 6 else 'validation'},2000,{number:02}.mid")
-    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
-    ingest(tmp_path / "midi", tmp_path / "corpus", metadata=tmp_path / "list.csv")
-    clusters, _ = cluster_corpus(tmp_path / "corpus")
-    clusters.save(tmp_path / "emotion.json")
+    clusters = corpus_of_tunes(tmp_path)
     assert "lost at work" in on_two_nodes("train", tmp_path)
     run = RunFolder.at(tmp_path / "undisturbed", {"preset": "expressive"}, clusters, resume=False)
     train(tmp_path / "corpus", run, two_nodes.PRESET, TrainSettings(workers=2, cpus_per_worker=2))
@@ -91,12 +53,6 @@ def test_a_node_lost_in_training_changes_neither_loss_nor_weights(tmp_path):
     assert ours == pytest.approx(theirs, abs=1e-6)
     ours, theirs = (load_file(each.path / "weights.safetensors") for each in (lost, run))
     assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())
-
-
-def tune(random_seed: int):
-    generator = np.random.default_rng(random_seed)
-    pitch = 60 + np.cumsum(generator.integers(-2, 3, 60)) % 24
-    return as_notes(np.arange(60) * 0.2, [0.2] * 60, pitch, [80] * 60)
 
 
 @AT_LENGTH

@@ -16,20 +16,17 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from faults.batches import processes_of_these_tests
+from faults.tunes import corpus_of_tunes
 from safetensors.torch import load_file
 
 from emoray.config import ExpressivePreset
 from emoray.model.training import Standing
-from emoray.notes import Notes, as_notes
 from emoray.pipeline.cluster import cluster_corpus
-from emoray.pipeline.ingest import ingest
 from emoray.pipeline.run_folder import RunFolder
 from emoray.pipeline.train import TrainSettings, train
-from emoray.writers.midi import midi_bytes
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -52,25 +49,11 @@ train(folder / "corpus", run, preset, TrainSettings(workers=2, cpus_per_worker=1
 """
 
 
-def tune(random_seed: int) -> Notes:
-    generator = np.random.default_rng(random_seed)
-    pitch = 60 + np.cumsum(generator.integers(-2, 3, 60)) % 24
-    return as_notes(np.arange(60) * 0.2, [0.2] * 60, pitch, [80] * 60)
-
-
 @pytest.fixture(scope="module")
 def folder(ray_cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corpus, and its clusters."""
     root = tmp_path_factory.mktemp("training")
-    (root / "midi").mkdir()
-    lines = ["canonical_composer,canonical_title,split,year,midi_filename"]
-    for number in range(12):
-        (root / "midi" / f"{number:02}.mid").write_bytes(midi_bytes(tune(number)))
-        lines.append(f"Nobody,Tune,{'train' if number % 6 else 'validation'},2000,{number:02}.mid")
-    (root / "list.csv").write_text("\n".join(lines) + "\n")
-    ingest(root / "midi", root / "corpus", metadata=root / "list.csv")
-    clusters, _ = cluster_corpus(root / "corpus")
-    clusters.save(root / "emotion.json")
+    corpus_of_tunes(root)
     return root
 
 
