@@ -79,7 +79,7 @@ def assert_as_undisturbed(folder: Path, name: str, standing: Standing, undisturb
 
 def kill_in_the_middle(metrics: Path, killed: list[int]) -> None:
     """SIGKILL one training worker a moment after the first epoch has been written down."""
-    for _ in range(6000):
+    for _ in range(24_000):
         if metrics.is_file():
             break
         time.sleep(0.01)
