@@ -8,7 +8,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,8 +33,9 @@ from emoray.web.settings import HttpSettings, ServeSettings
 pytestmark = pytest.mark.ray
 
 TOKEN = "a token nobody guesses"
-DIE, BUG, SLOW = 666, 13, 99
-"""Random seeds with which the composer made here ends its process once, fails, or takes its time."""
+DIE, BUG, SLOW, HELD = 666, 13, 99, 77
+"""Random seeds with which the composer made here ends its process once, fails, takes its time, or waits until
+the test lets it go on."""
 SETTINGS = ServeSettings(
     app="test", max_batch_size=4, batch_wait=0.2, face_cpus=0.1, seed_cpus=0.1, composer_cpus=0.1
 )
@@ -64,6 +65,8 @@ def compose(notebook: Path, requests: Sequence[Request]) -> list[Notes]:
         os._exit(1)
     if BUG in asked:
         raise TypeError("a bug that one item brings out")
+    while HELD in asked and not (notebook / "let go").exists():
+        time.sleep(0.05)
     time.sleep(1.0 if SLOW in asked else 0.05)
     return [as_notes([1.0], [0.4], [one.random_seed % 128], [80]) for one in requests]
 
@@ -235,9 +238,14 @@ def test_what_was_asked_is_counted(deployed, ray_cluster):
 
 
 def test_a_crowd_is_told_to_come_back(deployed):
-    sent = {"files": {"seed": b"good"}, "data": {"emotion": "sad", "random_seed": str(SLOW)}}
+    """Those that wait for a composer are as many as it has room for; the others hear it at once."""
+    sent = {"files": {"seed": b"good"}, "data": {"emotion": "sad", "random_seed": str(HELD)}}
     with ThreadPoolExecutor(60) as crowd:
-        responses = list(crowd.map(lambda _: post(deployed, **sent), range(60)))
+        answers = [crowd.submit(post, deployed, **sent) for _ in range(60)]
+        first = next(as_completed(answers))
+        (deployed.notebook / "let go").touch()
+    responses = [answer.result() for answer in answers]
+    assert first.result().status_code == 503
     assert {response.status_code for response in responses} == {200, 503}
     assert all("retry-after" in response.headers for response in responses if response.status_code == 503)
 
