@@ -10,13 +10,17 @@ On one core, in one run, with the shipped preset's width, batch and chunk, on mu
 - the bound: the loop's matrix products alone, forward and backward, in the same precision. Those of a time
   step are made a step at a time from weights that are laid out before, those that blame the weights at once.
 
-``--workers`` trains the preset on a small synthetic corpus, by one worker and by two on a Ray of two CPUs,
-and compares the seconds of the second epoch. Each figure is the best of ``--rounds``, because others may use
-the machine: CPU seconds of the one thread, and wall seconds beside them.
+Each figure is the best of ``--rounds``, because others may use the machine: CPU seconds of the one thread,
+and wall seconds beside them.
+
+``--workers`` instead trains the preset on a small synthetic corpus, by one worker and by two on a Ray of two
+CPUs, and compares the seconds of the second epoch. Two processes that each do the matrix products of half a
+batch, at the same time, beside one that does those of the whole, say what these cores leave to be reached.
 """
 
 import argparse
 import json
+import multiprocessing
 import tempfile
 import time
 from dataclasses import replace
@@ -96,8 +100,9 @@ def product(weights):
     return lambda x: torch.mm(x, weights)
 
 
-def products():
+def products(batch_size=PRESET.batch_size):
     """Work: the matrix products of one update, forward and backward."""
+    rows = batch_size * PRESET.chunk
     precision = torch.bfloat16 if multiplies_bfloat16(torch.device("cpu")) else torch.float32
 
     def drawn(*shape):
@@ -111,8 +116,8 @@ def products():
         (PRESET.hidden, 4 * head), *heads,
     ]  # fmt: skip
     for number, (inside, outside) in enumerate(dense):
-        x, weights, grad = drawn(ROWS, inside), drawn(inside, outside), drawn(ROWS, outside)
-        across, out, back = drawn(inside, ROWS), drawn(ROWS, outside), drawn(ROWS, inside)
+        x, weights, grad = drawn(rows, inside), drawn(inside, outside), drawn(rows, outside)
+        across, out, back = drawn(inside, rows), drawn(rows, outside), drawn(rows, inside)
         work.append(lambda x=x, weights=weights, out=out: torch.mm(x, weights, out=out))
         work.append(lambda across=across, grad=grad: torch.mm(across, grad))
         if number > 1:  # nothing asks what the network's input is to blame for
@@ -120,14 +125,30 @@ def products():
     for before in [width, *[PRESET.hidden] * (PRESET.layers - 1)]:
         inside, outside = before + PRESET.hidden, 4 * PRESET.hidden
         weights, x, grad = (
-            drawn(outside, inside), drawn(PRESET.batch_size, inside), drawn(PRESET.batch_size, outside)
+            drawn(outside, inside), drawn(batch_size, inside), drawn(batch_size, outside)
         )  # fmt: skip
         forth, back = product(weights.t().contiguous()), product(weights)
-        across, grads = drawn(inside, ROWS), drawn(ROWS, outside)
+        across, grads = drawn(inside, rows), drawn(rows, outside)
         work.append(lambda forth=forth, x=x: [forth(x) for _ in range(PRESET.chunk)])
         work.append(lambda back=back, grad=grad: [back(grad) for _ in range(PRESET.chunk)])
         work.append(lambda across=across, grads=grads: torch.mm(across, grads))
     return work
+
+
+def side_by_side(count, rounds):
+    """Wall seconds of the products of one update, when so many processes have a share of its batch each."""
+    with multiprocessing.get_context("spawn").Pool(count) as pool:
+        pool.map(_warm, range(count), chunksize=1)
+        return max(pool.starmap(_products, [(PRESET.batch_size // count, rounds)] * count, chunksize=1))
+
+
+def _warm(_):
+    torch.set_num_threads(1)
+    time.sleep(3)  # so that each process takes one
+
+
+def _products(batch_size, rounds):
+    return sum(best(part, rounds)[1] for part in products(batch_size))
 
 
 def second_epoch(workers, corpus, clusters, folder):
@@ -167,18 +188,12 @@ def by_workers():
         ray.shutdown()
 
 
-def main():
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--chunks", type=int, default=2, help="updates in each round")
-    parser.add_argument("--workers", action="store_true", help="also one Ray Train worker beside two")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+def one_core(chunks, rounds):
+    """Figures of the training loop, printed."""
     torch.set_num_threads(1)
-    an_update, spans = training(arguments.chunks, arguments.rounds)
-    windows = window_a_note(arguments.rounds)
-    bound = sum(best(part, arguments.rounds + 2)[0] for part in products())
+    an_update, spans = training(chunks, rounds)
+    windows = window_a_note(rounds)
+    bound = sum(best(part, rounds + 2)[0] for part in products())
     found = {
         "notes a second": ROWS / an_update[0], "by the wall clock": ROWS / an_update[1],
         "window a note": ROWS // WINDOW / windows[0],
@@ -194,10 +209,32 @@ def main():
         f"  {found['waiting for data']:.1%} of the time spent on making spans",
         flush=True,
     )
-    if arguments.workers:
-        one, two = by_workers()
-        found |= {"one worker, s": one, "two workers, s": two, "times one worker": one / two}
-        print(f"two workers: {one / two:.2f} x one ({one:.1f} s and {two:.1f} s for the second epoch)")
+    return found
+
+
+def two_cores(rounds):
+    """Figures of two workers beside one, printed."""
+    one, two = by_workers()
+    alone, shared = (side_by_side(count, rounds) for count in (1, 2))
+    print(
+        f"two workers: {one / two:.2f} x one ({one:.1f} s and {two:.1f} s for the second epoch);"
+        f" the products alone: {alone / shared:.2f} x"
+    )
+    return {
+        "one worker, s": one, "two workers, s": two, "times one worker": one / two,
+        "products of two processes, times one": alone / shared,
+    }  # fmt: skip
+
+
+def main():
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--chunks", type=int, default=2, help="updates in each round")
+    parser.add_argument("--workers", action="store_true", help="only one Ray Train worker beside two")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    found = two_cores(arguments.rounds) if arguments.workers else one_core(arguments.chunks, arguments.rounds)
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=2) + "\n")
 

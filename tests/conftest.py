@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from emoray.cli.shared import LOOKS
+
 QUIET = {
     "RAY_AUTH_MODE": "disabled",  # else Ray writes a token into the home folder
     "RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S": "60",  # so a hang is an error, and not after 30 min
@@ -31,7 +33,7 @@ QUIET = {
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-os.environ.update(QUIET)  # here, because Ray reads them when it is imported
+os.environ.update(LOOKS | QUIET)  # here, because Ray reads them when it is imported
 os.environ.pop("RAY_ADDRESS", None)  # tests never join a cluster that somebody works on
 
 

@@ -98,6 +98,18 @@ def even_grain(rows: int, workers: int) -> int:
     return math.ceil(rows / max(1, rounds * workers)) or 1
 
 
+def serve_workers(composers: int, rows: int) -> int:
+    """Workers that wait for so many composers.
+
+    A composer has the grain of one while that of another waits, or is read and committed. A batch that the
+    composers do at once needs one worker for each.
+
+    >>> serve_workers(2, 2000), serve_workers(2, 60)
+    (4, 2)
+    """
+    return min(2 * composers, max(composers, math.ceil(rows / MOST_ROWS)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """What ``run.json`` holds."""

@@ -52,10 +52,8 @@ PASSING = (
 """Errors of the cluster and not of the item: the same call may succeed a moment later."""
 BUSY = (serving.BackPressureError, serving.ReplicaUnavailableError)
 """Those that no item brings about."""
-TOGETHER, MOST_BYTES = 16, 8_000_000
-"""Items in a call, and bytes of their files, at most."""
-CALLS = 4
-"""Under way at least, if a window has room for so many."""
+TOGETHER, MOST_BYTES = 64, 8_000_000
+"""Items in a call, and bytes of their files, at most: as many as a network composes at a time."""
 DEATHS = 2
 """Calls of an item that may die before it goes alone: replicas die for other reasons too."""
 
@@ -102,7 +100,7 @@ def answer_all(
     assert window > 0
     assert attempts > 0
 
-    together = min(TOGETHER, max(1, window // CALLS))
+    together = min(TOGETHER, window)
     with ThreadPoolExecutor(window // together, thread_name_prefix="ask") as threads:
         groups = threads.map(lambda group: _outcomes(handle, group, timeout_s), _groups(items, together))
         outcomes = [outcome for group in groups for outcome in group]

@@ -3,10 +3,10 @@
 Conventions
 -----------
 One thread advances all rows by a note at a time. Whoever has all its notes leaves at once, and whoever waits
-enters between two notes. To enter costs all rows time, because a seed has to be heard from its first note,
-and hardly more for many seeds than for one: so those who wait gather until they are ``MANY``, or
-until nobody has entered for ``PATIENCE``. A row has the same bits in any company (``compose/sampler.py``), so
-nobody hears when it entered.
+enters between two notes. To enter holds up all rows, because a seed has to be heard from its first note, and
+hardly longer for many seeds than for one. So those who could enter wait until together they have waited as
+long as all rows together would be held up: neither side ever loses much more than it must. A row has the
+same bits in any company (``compose/sampler.py``), so nobody hears when it entered.
 """
 
 from __future__ import annotations
@@ -23,10 +23,6 @@ from emoray.config import Request
 from emoray.errors import EmorayError
 from emoray.notes import Notes
 from emoray.pipeline.stages import together_or_alone
-
-MANY = 16
-PATIENCE = 0.5
-"""Seconds."""
 
 Asked = tuple[Request, "Future[Notes]"]
 
@@ -55,7 +51,9 @@ class Line:
         self._under_way: dict[int, Asked] = {}
         self._places = count()
         self._arrival = threading.Condition()
-        self._last_entry = 0.0
+        self._toll = 0.0  # seconds that the quickest entry so far has held up whoever was there
+        self._waited = 0.0  # seconds times those who could have entered, since the last entry
+        self._looked = 0.0
         self._since: float | None = None
         threading.Thread(target=self._run, name="composing", daemon=True).start()
 
@@ -78,6 +76,7 @@ class Line:
             with self._arrival:
                 self._arrival.wait_for(lambda: self._waiting)
             time.sleep(self._gather)
+            self._looked = time.monotonic()
             try:
                 self._play(self._composer.player())
             except Exception:  # noqa: BLE001 whatever it is comes up again below, where its cause is alone
@@ -99,16 +98,20 @@ class Line:
         began = self._since = time.monotonic()
         room = self._rows - len(player.rows)
         able = min(room, len(self._waiting))
-        if not able or (player.rows and able < MANY and began < self._last_entry + PATIENCE):
+        self._waited += able * (began - self._looked)
+        self._looked = began
+        if not able or self._waited < len(player.rows) * self._toll:
             return False
         with self._arrival:
             entering = [self._waiting.popleft() for _ in range(able)]
         fit = {next(self._places): asked for asked in entering if self._fits(asked)}
         self._under_way |= fit
+        self._waited = 0.0
         if fit:
             player.enter([(place, request) for place, (request, _) in fit.items()])
+            self._looked = time.monotonic()
+            self._toll = min(self._toll or self._looked - began, self._looked - began)
             self._entered(len(player.rows))
-        self._last_entry = time.monotonic()
         return bool(fit)
 
     def _fits(self, asked: Asked) -> bool:

@@ -174,8 +174,12 @@ class ComposerDeployment:
 class Answers:
     """An item to its result, through the three stages."""
 
-    def __init__(self, faces: Any, seeds: Any, composer: Any) -> None:
-        self._faces, self._seeds, self._composer = faces, seeds, composer
+    def __init__(self, faces: Any, seeds: Any, composer: Any, most: int) -> None:
+        """Ask these stages, for at most so many callers at once: the others hear that they should come back.
+
+        Serve's own limit is for a burst alone. Whoever waits there is let in ever more slowly.
+        """
+        self._faces, self._seeds, self._composer, self._most = faces, seeds, composer, most
         self._guidance: str | None = None
         self._under_way = 0
         self._closing = False
@@ -184,7 +188,7 @@ class Answers:
         """The result of an item; a mistake of its user is a failed result, a bug is raised.
 
         Raises:
-            ReplicaUnavailableError: this replica is closing.
+            BackPressureError, ReplicaUnavailableError: as many are under way as may be; this replica closes.
         """
         [outcome] = await self.answer_many([item])
         if isinstance(outcome, Exception):
@@ -195,10 +199,15 @@ class Answers:
         """The result of each item; a bug that an item brings out is its exception.
 
         Raises:
-            ReplicaUnavailableError: this replica is closing.
+            BackPressureError, ReplicaUnavailableError: as many are under way as may be; this replica closes.
         """
         if self._closing:
             raise ReplicaUnavailableError(type(self).__name__)
+        if self._under_way >= self._most:
+            busy = BackPressureError(self._under_way, self._most)
+            for item in items:
+                tell(item, busy)
+            raise busy
         self._under_way += 1
         try:
             with timed("emoray_serve_answer_seconds"):
@@ -245,8 +254,8 @@ class Answers:
 class Door(Answers):
     """``Answers`` with an HTTP door in front."""
 
-    def __init__(self, faces: Any, seeds: Any, composer: Any, http: HttpSettings) -> None:
-        super().__init__(faces, seeds, composer)
+    def __init__(self, faces: Any, seeds: Any, composer: Any, most: int, http: HttpSettings) -> None:
+        super().__init__(faces, seeds, composer, most)
         self._http = http
 
     def __serve_build_asgi_app__(self) -> Any:
@@ -266,11 +275,11 @@ def application(settings: ServeSettings, http: HttpSettings | None, loaders: Loa
         composer.bind(settings, loaders.composer),
     )
     replicas, cpus = settings.answer_replicas, settings.answer_cpus
-    at_once = 2 * settings.in_flight + SPARE
+    most = 2 * settings.in_flight + SPARE
     if http is None:
-        return _stage(Answers, replicas, cpus, at_once, settings).bind(*stages)
-    door = _stage(serve.ingress()(Door), replicas, cpus, at_once, settings)
-    return door.options(name=Answers.__name__).bind(*stages, http)
+        return _stage(Answers, replicas, cpus, 2 * most, settings).bind(*stages, most)
+    door = _stage(serve.ingress()(Door), replicas, cpus, 2 * most, settings)
+    return door.options(name=Answers.__name__).bind(*stages, most, http)
 
 
 def _stage(kind: type, replicas: int, cpus: float, at_once: int, settings: ServeSettings) -> serve.Deployment:

@@ -21,7 +21,7 @@ from typing import Any
 import ray
 
 from emoray.answer import ReadFaces, answer_items, failed
-from emoray.batch.folder import BatchSettings
+from emoray.batch.folder import BatchSettings, serve_workers
 from emoray.batch.grain import Engine
 from emoray.errors import ClusterError, EmorayError
 from emoray.items import Item, Result
@@ -35,8 +35,7 @@ from emoray.web.settings import ServeSettings
 log = logging.getLogger(__name__)
 
 SERVE_WORKER_CPUS = 0.1
-"""Of a worker that waits for Serve, reads files and writes them; there are half as many again as composers,
-because some commit while the others keep the composers busy."""
+"""Of a worker that waits for Serve, reads files and writes them."""
 CPUS_OF_A_READER = 4
 """Faces are read, and MIDI is written, some ten times as fast as music is composed."""
 
@@ -91,12 +90,12 @@ class EnginePlan:
             raise ClusterError("cluster", f"has {there:g} CPUs, this batch wants {need:g}; {remedy}")
 
 
-def plan_engine(settings: BatchSettings, rows: int | None = None) -> EnginePlan:
+def plan_engine(settings: BatchSettings, rows: int) -> EnginePlan:
     """The engine that the settings name.
 
     Args:
         settings: how to answer.
-        rows: how many there are to answer; None is many.
+        rows: how many there are to answer.
 
     Raises:
         CheckpointError, FaceError, WeightsError: the checkpoint or the face model cannot be used.
@@ -133,7 +132,7 @@ def plan_engine(settings: BatchSettings, rows: int | None = None) -> EnginePlan:
             alone=isolated(build, attempts=settings.attempts, seconds=settings.timeout),
         )
     stages = staffed(stages, there, rows)
-    workers = settings.workers or math.ceil(1.5 * stages.composer_replicas)
+    workers = settings.workers or serve_workers(stages.composer_replicas, rows)
     window = max(1, (settings.window or stages.in_flight) // workers)
     return plan(
         workers=workers,
@@ -143,13 +142,13 @@ def plan_engine(settings: BatchSettings, rows: int | None = None) -> EnginePlan:
     )
 
 
-def staffed(stages: ServeSettings, cpus: int, rows: int | None) -> ServeSettings:
+def staffed(stages: ServeSettings, cpus: int, rows: int) -> ServeSettings:
     """The stages with as many replicas as keep the CPUs busy: a composer is one thread.
 
     >>> staffed(ServeSettings(), 8, 2000).composer_replicas, staffed(ServeSettings(), 8, 40).composer_replicas
     (8, 2)
     """
-    composers = cpus if rows is None else min(cpus, max(1, math.ceil(2 * rows / stages.max_batch_size)))
+    composers = min(cpus, max(1, math.ceil(2 * rows / stages.max_batch_size)))
     others = math.ceil(composers / CPUS_OF_A_READER)
     return replace(
         stages,

@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from emoray.batch.folder import MOST_ROWS, even_grain
+from emoray.batch.folder import MOST_ROWS, even_grain, serve_workers
 from emoray.planning.costs import Composing, Machines, UnitCosts, Workload
 from emoray.web.settings import ServeSettings
 
@@ -67,7 +67,7 @@ class Plan:
 def plan(work: Workload, machines: Machines, costs: UnitCosts) -> Plan:
     """What a batch will take."""
     cores, serving = machines.nodes * machines.cpus, work.engine == "serve"
-    workers = math.ceil(1.5 * cores) if serving else cores  # three that wait for Serve keep two cores busy
+    workers = serve_workers(cores, work.rows) if serving else cores
     grain = even_grain(work.rows, workers)
     grains = math.ceil(work.rows / grain)
     turns = math.ceil(grains / workers) * workers / cores  # grains that a core does one after the other

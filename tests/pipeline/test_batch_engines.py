@@ -105,6 +105,6 @@ def test_what_cannot_be_loaded_is_said_before_anything_starts(checkpoint, manife
 
 
 def test_auto_is_one_face_model_for_the_whole_batch(checkpoint):
-    plan = plan_engine(BatchSettings(checkpoint=checkpoint, faces="auto", engine="data"))
+    plan = plan_engine(BatchSettings(checkpoint=checkpoint, faces="auto", engine="data"), rows=9)
     assert plan.faces.split(":")[0] in ("deepface", "fer-mini")
     assert (plan.workers, plan.worker_cpus, plan.service_cpus) == (4, 1.0, 0.0)

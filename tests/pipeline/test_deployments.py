@@ -8,15 +8,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.serve.exceptions import ReplicaUnavailableError
+from ray.serve.exceptions import BackPressureError, ReplicaUnavailableError
 
 from emoray.config import Request
-from emoray.items import Item
+from emoray.items import Item, Result
 from emoray.notes import Notes, as_notes
 from emoray.pipeline.client import passes
 from emoray.pipeline.deployments import Answers
 
 NOTE = as_notes([0.0], [0.4], [60], [80])
+ITEM = Item(id="a", seed=b"", valence=1.0)
 
 
 def stage(**methods: Any) -> SimpleNamespace:
@@ -24,34 +25,50 @@ def stage(**methods: Any) -> SimpleNamespace:
     return SimpleNamespace(**{name: SimpleNamespace(remote=method) for name, method in methods.items()})
 
 
+async def composing(composed: asyncio.Event, *, most: int) -> tuple[Answers, asyncio.Task[Result]]:
+    """What answers, at an item that is composed once the event is set."""
+
+    async def read(items: Sequence[Item]) -> list[Notes]:
+        return [NOTE for _ in items]
+
+    async def compose(requests: Sequence[Request]) -> list[Notes]:
+        await composed.wait()
+        return [NOTE for _ in requests]
+
+    async def guidance() -> str:
+        return "none"
+
+    answers = Answers(
+        stage(read_many=read), stage(read_many=read), stage(compose_many=compose, guidance=guidance), most
+    )
+    under_way = asyncio.create_task(answers.answer(ITEM))
+    await asyncio.sleep(0.01)
+    return answers, under_way
+
+
 def test_closing_waits_for_what_is_under_way_and_refuses_what_comes_later():
     async def scenario() -> None:
-        composed = asyncio.Event()
-
-        async def read(items: Sequence[Item]) -> list[Notes]:
-            return [NOTE for _ in items]
-
-        async def compose(requests: Sequence[Request]) -> list[Notes]:
-            await composed.wait()
-            return [NOTE for _ in requests]
-
-        async def guidance() -> str:
-            return "none"
-
-        answers = Answers(
-            stage(read_many=read), stage(read_many=read), stage(compose_many=compose, guidance=guidance)
-        )
-        item = Item(id="a", seed=b"", valence=1.0)
-        under_way = asyncio.create_task(answers.answer(item))
-        await asyncio.sleep(0.01)
+        answers, under_way = await composing(composed := asyncio.Event(), most=9)
         closed = asyncio.create_task(answers.close())
         await asyncio.sleep(0.3)
         assert not closed.done()
         with pytest.raises(ReplicaUnavailableError) as late:
-            await answers.answer(item)
+            await answers.answer(ITEM)
         assert passes(late.value), "so the door says 503 and when to come back"
         composed.set()
         assert (await under_way).status == "ok"
         await asyncio.wait_for(closed, 5)
+
+    asyncio.run(scenario())
+
+
+def test_who_comes_when_as_many_are_under_way_as_may_be_hears_it_at_once():
+    async def scenario() -> None:
+        answers, under_way = await composing(composed := asyncio.Event(), most=1)
+        with pytest.raises(BackPressureError) as busy:
+            await answers.answer(ITEM)
+        assert passes(busy.value)
+        composed.set()
+        assert (await under_way).status == (await answers.answer(ITEM)).status == "ok"
 
     asyncio.run(scenario())
