@@ -15,14 +15,17 @@ from pathlib import Path
 import pytest
 import torch
 from faults import two_nodes
-from faults.batches import SETTINGS, good, plan, write_manifest
-from faults.tunes import corpus_of_tunes
+from faults.batches import SETTINGS, good, music, plan, told, write_manifest
+from faults.tunes import corpus_of_tunes, tune
 from safetensors.torch import load_file
 
 from emoray.batch.audit import status, verify
+from emoray.dataset import corpus
 from emoray.pipeline.batch import run_batch
+from emoray.pipeline.ingest import ingest
 from emoray.pipeline.run_folder import RunFolder
 from emoray.pipeline.train import TrainSettings, train
+from emoray.writers.midi import midi_bytes
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -44,6 +47,31 @@ def on_two_nodes(what: str, folder: Path) -> str:
 
 def test_a_node_lost_while_files_are_read_changes_no_byte_of_the_corpus(tmp_path, monkeypatch):
     """Lost: nothing."""
+    (tmp_path / "midi").mkdir()
+    for number in range(64):
+        (tmp_path / "midi" / f"{number:02}.mid").write_bytes(midi_bytes(tune(number)))
+    assert "lost at work" in on_two_nodes("ingest", tmp_path)
+    monkeypatch.setattr("emoray.pipeline.ingest.SHARD_FILES", 4)
+    ingest(tmp_path / "midi", tmp_path / "undisturbed")
+    parts = {part.name: part.read_bytes() for part in corpus.parts(tmp_path / "undisturbed")}
+    assert {part.name: part.read_bytes() for part in corpus.parts(tmp_path / "ingested")} == parts
+    assert len(parts) == 16
+    assert not list(tmp_path.glob("*.staging-*"))
+
+
+def test_a_node_lost_under_a_batch_changes_no_byte_of_it(tmp_path):
+    """Lost: nothing."""
+    manifest = write_manifest(tmp_path, [good(number) for number in range(40)])
+    assert "lost at work" in on_two_nodes("batch", tmp_path)
+    run_batch(manifest, tmp_path / "undisturbed", SETTINGS, engine=plan(tmp_path / "log"))
+    assert music(tmp_path / "out") == music(tmp_path / "undisturbed")
+    assert told(tmp_path / "out") == told(tmp_path / "undisturbed")
+    assert verify(tmp_path / "out").sound
+
+
+@AT_LENGTH
+def test_a_node_lost_in_training_changes_neither_loss_nor_weights(tmp_path):
+    """Lost: nothing but the epoch under way, which is trained again."""
     clusters = corpus_of_tunes(tmp_path)
     assert "lost at work" in on_two_nodes("train", tmp_path)
     run = RunFolder.at(tmp_path / "undisturbed", {"preset": "expressive"}, clusters, resume=False)
