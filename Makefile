@@ -50,11 +50,11 @@ $(READY): requirements.lock requirements-no-deps.lock pyproject.toml
 demo: $(READY) ## Go through everything on the embedded pieces, and compose with the shipped network
 	$(BIN)/emoray demo
 
-test: $(READY) ## All tests: fast ones first, then those on a local Ray
-	$(BIN)/python -m pytest -q
+test: $(READY) test-fast ## All tests: fast ones first, then those on a local Ray
+	$(BIN)/python -m pytest -q -m ray
 
 test-fast: $(READY) ## The tests that need no Ray
-	$(BIN)/python -m pytest -q -m "not ray"
+	$(BIN)/python -m pytest -q -n auto -m "not ray"
 
 check: $(READY) ## Lint, formatting, types
 	$(BIN)/ruff check .

@@ -103,24 +103,15 @@ def test_ctrl_c_is_one_line_and_code_130_whenever_it_comes(drive, manifest, whol
     expect_the_same(out, whole)
 
 
-def test_a_second_driver_is_refused_and_a_dead_ones_folder_is_free(drive, manifest, whole, tmp_path):
-    """Lost: nothing."""
-    out = tmp_path / "out"
-    driver = drive(out)
-    wait_for((out / "results").is_dir, driver)
-    with pytest.raises(BatchError, match=f"is in use by process {driver.pid}"):
-        finish(manifest, out)
-    driver.kill()
-    driver.communicate()
-    finish(manifest, out)
-    expect_the_same(out, whole)
-
-
-def test_an_overtaken_driver_commits_nothing_more(drive, manifest, whole, tmp_path):
+def test_a_second_driver_is_refused_and_one_that_was_overtaken_commits_nothing_more(
+    drive, manifest, whole, tmp_path
+):
     """Lost: nothing. Its lock was lost (a network disk, say) and somebody else drives the folder."""
     out = tmp_path / "out"
     driver = drive(out)
     wait_for(lambda: list((out / "results").glob("part-*")), driver)
+    with pytest.raises(BatchError, match=f"is in use by process {driver.pid}"):
+        finish(manifest, out)
     later = f"{fence_of(place(out)) + 1} process 1 on elsewhere".ljust(200) + "\n"
     descriptor = os.open(out / LOCK, os.O_WRONLY)
     os.pwrite(descriptor, later.encode(), 0)

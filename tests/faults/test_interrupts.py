@@ -22,9 +22,12 @@ import ray
 import torch
 from safetensors.torch import load_file
 
+from emoray.config import SeedPreset
 from emoray.dataset import corpus
 from emoray.notes import as_notes
 from emoray.pipeline.cluster import cluster_corpus
+from emoray.pipeline.run_folder import RunFolder
+from emoray.pipeline.train import TrainSettings, train
 from emoray.writers.midi import midi_bytes
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
@@ -117,11 +120,19 @@ def test_ingest_and_training_that_are_interrupted_go_on_as_if_they_had_not_been(
 
     clusters, _ = cluster_corpus(tmp_path / "corpus")
     clusters.save(tmp_path / "emotion.json")
-    train = ["train", tmp_path / "corpus", "--emotion", tmp_path / "emotion.json", "--epochs", 3]
-    train += ["--epoch-windows", 2_000, "--resume", "--out"]
-    takes = finished(emoray(*train, tmp_path / "whole"))
+    preset = SeedPreset(epochs=3, epoch_windows=2_000)
+    started = time.monotonic()
+    train(
+        tmp_path / "corpus",
+        RunFolder.at(tmp_path / "whole", {"preset": "seed"}, clusters, resume=False),
+        preset,
+        TrainSettings(),
+    )
+    takes = time.monotonic() - started
+    command = ["train", tmp_path / "corpus", "--emotion", tmp_path / "emotion.json", "--preset", "seed"]
+    command += ["--epochs", 3, "--epoch-windows", 2_000, "--resume", "--out", tmp_path / "run"]
     for _ in range(ROUNDS):
-        interrupted(emoray(*train, tmp_path / "run"), takes, chance)
-    finished(emoray(*train, tmp_path / "run"))
+        interrupted(emoray(*command), takes, chance)
+    finished(emoray(*command))
     ours, theirs = (load_file(tmp_path / name / "weights.safetensors") for name in ("run", "whole"))
     assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())

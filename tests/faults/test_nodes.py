@@ -36,21 +36,23 @@ AT_LENGTH = pytest.mark.skipif(
 )
 
 
-def on_two_nodes(what: str, folder: Path) -> str:
+def on_two_nodes(folder: Path, *tasks: str) -> str:
     """Run the script; what it says."""
     done = subprocess.run(
-        [sys.executable, two_nodes.__file__, what, folder], capture_output=True, text=True, timeout=400
+        [sys.executable, two_nodes.__file__, folder, *tasks], capture_output=True, text=True, timeout=400
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
 
-def test_a_node_lost_while_files_are_read_changes_no_byte_of_the_corpus(tmp_path, monkeypatch):
+def test_a_node_lost_under_ingest_and_one_under_a_batch_change_no_byte(tmp_path, monkeypatch):
     """Lost: nothing."""
     (tmp_path / "midi").mkdir()
     for number in range(64):
         (tmp_path / "midi" / f"{number:02}.mid").write_bytes(midi_bytes(tune(number)))
-    assert "lost at work" in on_two_nodes("ingest", tmp_path)
+    manifest = write_manifest(tmp_path, [good(number) for number in range(40)])
+    assert on_two_nodes(tmp_path, "ingest", "batch").splitlines() == ["lost at work"] * 2
+
     monkeypatch.setattr("emoray.pipeline.ingest.SHARD_FILES", 4)
     ingest(tmp_path / "midi", tmp_path / "undisturbed")
     parts = {part.name: part.read_bytes() for part in corpus.parts(tmp_path / "undisturbed")}
@@ -58,14 +60,9 @@ def test_a_node_lost_while_files_are_read_changes_no_byte_of_the_corpus(tmp_path
     assert len(parts) == 16
     assert not list(tmp_path.glob("*.staging-*"))
 
-
-def test_a_node_lost_under_a_batch_changes_no_byte_of_it(tmp_path):
-    """Lost: nothing."""
-    manifest = write_manifest(tmp_path, [good(number) for number in range(40)])
-    assert "lost at work" in on_two_nodes("batch", tmp_path)
-    run_batch(manifest, tmp_path / "undisturbed", SETTINGS, engine=plan(tmp_path / "log"))
-    assert music(tmp_path / "out") == music(tmp_path / "undisturbed")
-    assert told(tmp_path / "out") == told(tmp_path / "undisturbed")
+    run_batch(manifest, tmp_path / "expected", SETTINGS, engine=plan(tmp_path / "log"))
+    assert music(tmp_path / "out") == music(tmp_path / "expected")
+    assert told(tmp_path / "out") == told(tmp_path / "expected")
     assert verify(tmp_path / "out").sound
 
 
@@ -73,7 +70,7 @@ def test_a_node_lost_under_a_batch_changes_no_byte_of_it(tmp_path):
 def test_a_node_lost_in_training_changes_neither_loss_nor_weights(tmp_path):
     """Lost: nothing but the epoch under way, which is trained again."""
     clusters = corpus_of_tunes(tmp_path)
-    assert "lost at work" in on_two_nodes("train", tmp_path)
+    assert "lost at work" in on_two_nodes(tmp_path, "train")
     run = RunFolder.at(tmp_path / "undisturbed", {"preset": "expressive"}, clusters, resume=False)
     train(tmp_path / "corpus", run, two_nodes.PRESET, TrainSettings(workers=2, cpus_per_worker=2))
     lost = RunFolder.at(tmp_path / "run", {"preset": "expressive"}, clusters, resume=True)
@@ -87,7 +84,7 @@ def test_a_node_lost_in_training_changes_neither_loss_nor_weights(tmp_path):
 def test_a_batch_whose_head_is_gone_ends_and_goes_on_elsewhere(tmp_path):
     """Lost: nothing that was committed."""
     manifest = write_manifest(tmp_path, [good(number) for number in range(40)])
-    said = on_two_nodes("head", tmp_path)
+    said = on_two_nodes(tmp_path, "head")
     assert (end := re.search(r"code (\d+) after (\d+) s$", said.strip())), said
     assert end[1] == "2", said
     assert "Traceback" not in said

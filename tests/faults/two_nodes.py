@@ -1,7 +1,7 @@
 """A cluster of two nodes that loses one, or its head: a script, so that no other Ray is disturbed.
 
-``two_nodes.py WHAT FOLDER``; WHAT is ``ingest``, ``batch``, ``train`` or ``head``. It leaves what the work
-has made in FOLDER, and prints ``lost at work`` if the node was at work when it was lost.
+``two_nodes.py FOLDER WHAT...``; WHAT is ``ingest``, ``batch``, ``train`` or ``head``. It leaves what the work
+has made in FOLDER, and prints ``lost at work`` for each node that was at work when it was lost.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ def at_work(node: Any) -> bool:
     return any(name.startswith("ray::") and "IDLE" not in name for name in names)
 
 
-def lose(cluster: Cluster, node: Any, when: Callable[[], bool], work: Future[None]) -> None:
-    """Kill the node once it is at work, and bring another, as an autoscaler would."""
+def lose(cluster: Cluster, node: Any, when: Callable[[], bool], work: Future[None]) -> Any:
+    """Kill the node once it is at work, and bring another, as an autoscaler would; gives that one."""
     while not (when() and at_work(node)):
         if work.done():
-            return
+            return node
         time.sleep(0.02)
     sys.stdout.write("lost at work\n")
     cluster.remove_node(node, allow_graceful=False)
-    cluster.add_node(**SMALL)
+    return cluster.add_node(**SMALL)
 
 
 def slow_part(*args: Any, **options: Any) -> Any:
@@ -108,23 +108,24 @@ def head(folder: Path) -> None:
             driver.wait()
 
 
-def main(what: str, folder: Path) -> None:
+def main(folder: Path, *tasks: str) -> None:
     """Do the work, and lose a node meanwhile."""
-    if what == "head":
+    if tasks == ("head",):
         head(folder)
         return
-    work, when = {
+    works: dict[str, tuple[Callable[[Path], None], Callable[[], bool]]] = {
         "ingest": (ingest, lambda: bool(list(folder.glob("ingested.staging-*/part-*")))),
         "batch": (batch, lambda: bool(list(folder.glob("out/results/part-*")))),
         "train": (train, (folder / "run" / "metrics.jsonl").is_file),
-    }[what]
+    }
     with cluster_of_two() as (cluster, node):
         ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
         with ThreadPoolExecutor(1) as beside:  # a node can be added by the main thread alone
-            working = beside.submit(work, folder)
-            lose(cluster, node, when, working)
-            working.result()
+            for work, when in (works[task] for task in tasks):
+                working = beside.submit(work, folder)
+                node = lose(cluster, node, when, working)
+                working.result()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

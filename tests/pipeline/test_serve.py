@@ -261,33 +261,29 @@ def test_a_door_for_other_machines_is_refused_without_a_token(deployed):
         door.serve_http(SETTINGS, HttpSettings(host="0.0.0.0"), ready=lambda _: None)
 
 
-def test_a_batch_beside_the_door_has_no_route_of_its_own(deployed):
-    settings = ServeSettings(app="batch", max_batch_size=4, composer_cpus=0.1)
-    handle = door.deploy(settings, loaders=stages(deployed.notebook))
-    try:
-        assert handle.answer.remote(item(1)).result(timeout_s=30).status == "ok"
-        routes = httpx.get(f"{deployed.url}/-/routes").json()
-        assert set(routes.values()) == {SETTINGS.app}
-    finally:
-        door.delete("batch")
+@pytest.fixture
+def beside(deployed: Deployed) -> Iterator[Any]:
+    """The handle of another application, for a batch."""
+    yield door.deploy(
+        ServeSettings(app="batch", max_batch_size=2, composer_cpus=0.1), loaders=stages(deployed.notebook)
+    )
+    door.delete("batch")
     assert set(serve.status().applications) == {SETTINGS.app}
 
 
-def test_what_is_under_way_when_it_closes_is_answered_and_what_comes_later_may_come_again(deployed):
-    settings = ServeSettings(app="closing", max_batch_size=2, composer_cpus=0.1)
-    handle = door.deploy(settings, loaders=stages(deployed.notebook))
+def test_a_batch_beside_the_door_has_no_route_of_its_own_and_closes_when_all_is_answered(deployed, beside):
+    """What comes later may come again."""
+    routes = httpx.get(f"{deployed.url}/-/routes").json()
+    assert set(routes.values()) == {SETTINGS.app}
     deployed.sizes("composer")
-    try:
-        under_way = [handle.answer.remote(item(SLOW)) for _ in range(6)]
-        while not deployed.sizes("composer"):
-            time.sleep(0.02)
-        door.close(handle, timeout=30)
-        assert [response.result(timeout_s=1).status for response in under_way] == ["ok"] * 6
-        with pytest.raises(ReplicaUnavailableError) as late:
-            handle.answer.remote(item(1)).result(timeout_s=30)
-        assert passes(late.value)
-    finally:
-        door.delete("closing")
+    under_way = [beside.answer.remote(item(SLOW)) for _ in range(6)]
+    while not deployed.sizes("composer"):
+        time.sleep(0.02)
+    door.close(beside, timeout=30)
+    assert [response.result(timeout_s=1).status for response in under_way] == ["ok"] * 6
+    with pytest.raises(ReplicaUnavailableError) as late:
+        beside.answer.remote(item(1)).result(timeout_s=30)
+    assert passes(late.value)
 
 
 def test_what_fails_when_it_is_deployed_stops_the_run_in_one_line(deployed):

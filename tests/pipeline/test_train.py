@@ -55,15 +55,16 @@ def run_of(path, clusters, *, resume=False):
 
 @pytest.fixture(scope="module")
 def whole(folder, clusters, tmp_path_factory):
-    """A run of four epochs by one worker, never interrupted."""
+    """A run of four epochs by two workers; one worker is in tests/faults/test_interrupts.py."""
     run = run_of(tmp_path_factory.mktemp("runs") / "whole", clusters)
-    standing = train(folder, run, PRESET, TrainSettings(cpus_per_worker=1))
+    standing = train(folder, run, PRESET, TrainSettings(workers=2, cpus_per_worker=1))
     return run, standing
 
 
 def test_a_run_folder_is_a_checkpoint_with_its_figures_and_pictures(whole):
     run, standing = whole
     assert (standing.epoch, len(standing.history)) == (4, 4)
+    assert standing.history[0]["windows"] == 1984, "62 updates of 2 x 16"
     assert standing.history[-1]["validation_loss"] < standing.history[0]["validation_loss"]
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
@@ -71,14 +72,6 @@ def test_a_run_folder_is_a_checkpoint_with_its_figures_and_pictures(whole):
     assert list((run.path / "tensorboard").iterdir())
     assert load_checkpoint(run.path).metrics["best_epoch"] == standing.best_epoch
     assert run.complete
-
-
-def test_two_workers_train_one_network(folder, clusters, tmp_path):
-    run = run_of(tmp_path / "run", clusters)
-    preset = SeedPreset(hidden=16, epochs=1, epoch_windows=1_000, batch_size=32)
-    standing = train(folder, run, preset, TrainSettings(workers=2, cpus_per_worker=1))
-    assert standing.history[0]["windows"] == 992  # 31 updates of 2 x 16
-    assert load_checkpoint(run.path).metrics["best_epoch"] == 1
 
 
 def test_a_run_is_not_overwritten_and_not_resumed_with_other_settings(whole, clusters):
