@@ -13,9 +13,10 @@ On one core, in one run, with the shipped preset's width, batch and chunk, on mu
 Each figure is the best of ``--rounds``, because others may use the machine: CPU seconds of the one thread,
 and wall seconds beside them.
 
-``--workers`` instead trains the preset on a small synthetic corpus, by one worker and by two on a Ray of two
-CPUs, and compares the seconds of the second epoch. Two processes that each do the matrix products of half a
-batch, at the same time, beside one that does those of the whole, say what these cores leave to be reached.
+``--workers`` instead trains the preset on a small synthetic corpus, by one worker and by two on a Ray that is
+started as the command does, and compares the seconds of the second epoch. Two processes that each do the
+matrix products of half a batch, at the same time, beside one that does those of the whole, say what these
+cores leave to be reached.
 """
 
 import argparse
@@ -166,11 +167,12 @@ def by_workers():
     """Seconds of the second epoch by one worker and by two."""
     import ray
 
+    from emoray.cli.shared import start_ray
     from emoray.pipeline.cluster import cluster_corpus
     from emoray.pipeline.ingest import ingest
     from emoray.writers.midi import midi_bytes
 
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    start_ray(local=True)
     try:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)

@@ -1,4 +1,4 @@
-"""Training whose driver or worker is killed.
+"""Training whose worker and whose driver are killed.
 
 What may be lost: nothing but the epoch under way, which is done again.
 """
@@ -11,7 +11,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -63,59 +62,37 @@ def trained(folder: Path, name: str, *, resume: bool = False) -> Standing:
     return train(folder / "corpus", run, PRESET, SETTINGS)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(folder: Path) -> Standing:
-    """How training ends when nobody is killed."""
-    return trained(folder, "undisturbed")
+def wait_for_epoch(number: int, metrics: Path, driver: subprocess.Popen[bytes]) -> None:
+    """Until so many epochs have been written down."""
+    deadline = time.monotonic() + 240
+    while not metrics.is_file() or len(metrics.read_text().splitlines()) < number:
+        assert driver.poll() is None, "the driver ended before it could be killed"
+        assert time.monotonic() < deadline, f"no epoch {number}"
+        time.sleep(0.02)
 
 
-def assert_as_undisturbed(folder: Path, name: str, standing: Standing, undisturbed: Standing) -> None:
-    assert (standing.epoch, undisturbed.epoch) == (3, 3)
-    losses = [end.history[-1]["validation_loss"] for end in (standing, undisturbed)]
-    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
-    ours, theirs = (load_file(folder / run / "weights.safetensors") for run in (name, "undisturbed"))
-    assert all(torch.equal(ours[part], tensor) for part, tensor in theirs.items())
+def test_a_worker_that_is_killed_in_an_epoch_and_then_the_driver_with_all_of_its_ray_change_nothing(folder):
+    """Lost: nothing. Training goes on without the worker by itself, and without the driver by ``--resume``.
 
-
-def kill_in_the_middle(metrics: Path, killed: list[int]) -> None:
-    """SIGKILL one training worker a moment after the first epoch has been written down."""
-    for _ in range(24_000):
-        if metrics.is_file():
-            break
-        time.sleep(0.01)
-    time.sleep(0.1)
-    worker = random.Random(3).choice(processes_of_these_tests("RayTrainWorker"))
-    killed.append(worker.pid)
-    worker.kill()
-
-
-def test_a_training_worker_that_is_killed_in_an_epoch_changes_nothing(folder, undisturbed):
-    """Lost: nothing. Training ends by itself, with the loss and the weights of an undisturbed run."""
-    killed: list[int] = []
-    metrics = folder / "disturbed" / "metrics.jsonl"
-    hunter = threading.Thread(target=kill_in_the_middle, args=(metrics, killed))
-    hunter.start()
-    standing = trained(folder, "disturbed")
-    hunter.join()
-    assert killed
-    assert_as_undisturbed(folder, "disturbed", standing, undisturbed)
-
-
-def test_a_driver_that_is_killed_with_all_of_its_ray_resumes_and_ends_alike(folder, undisturbed):
-    """Lost: nothing. SIGKILL as soon as an epoch has been written down, then ``--resume``."""
+    It ends with the loss and the weights of a run that nobody disturbed.
+    """
     out = folder / "killed"
     driver = subprocess.Popen(
         [sys.executable, "-c", DRIVER, str(folder), json.dumps(asdict(PRESET))],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 240
-        while not (out / "metrics.jsonl").is_file():
-            assert driver.poll() is None, "the driver ended before it could be killed"
-            assert time.monotonic() < deadline, "no first epoch"
-            time.sleep(0.02)
+        wait_for_epoch(1, out / "metrics.jsonl", driver)
+        time.sleep(0.1)
+        random.Random(3).choice(processes_of_these_tests("RayTrainWorker")).kill()
+        wait_for_epoch(2, out / "metrics.jsonl", driver)
     finally:
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
     assert not (out / "config.json").exists(), "it was killed too late to prove anything"
-    assert_as_undisturbed(folder, "killed", trained(folder, "killed", resume=True), undisturbed)
+    ended, undisturbed = trained(folder, "killed", resume=True), trained(folder, "undisturbed")
+    assert (ended.epoch, undisturbed.epoch) == (3, 3)
+    losses = [end.history[-1]["validation_loss"] for end in (ended, undisturbed)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+    ours, theirs = (load_file(folder / run / "weights.safetensors") for run in ("killed", "undisturbed"))
+    assert all(torch.equal(ours[part], tensor) for part, tensor in theirs.items())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import socket
@@ -33,9 +32,8 @@ from emoray.web.settings import HttpSettings, ServeSettings
 pytestmark = pytest.mark.ray
 
 TOKEN = "a token nobody guesses"
-DIE, BUG, SLOW, HELD = 666, 13, 99, 77
-"""Random seeds with which the composer made here ends its process once, fails, takes its time, or waits until
-the test lets it go on."""
+BUG, SLOW, HELD = 13, 99, 77
+"""Random seeds with which the composer made here fails, takes its time, or waits until it may go on."""
 SETTINGS = ServeSettings(
     app="test", max_batch_size=4, batch_wait=0.2, face_cpus=0.1, seed_cpus=0.1, composer_cpus=0.1
 )
@@ -60,9 +58,6 @@ def read_seed(item: Item) -> Notes:
 def compose(notebook: Path, requests: Sequence[Request]) -> list[Notes]:
     note(notebook, "composer", len(requests))
     asked = {request.random_seed for request in requests}
-    if DIE in asked and not (notebook / "died").exists():
-        (notebook / "died").touch()
-        os._exit(1)
     if BUG in asked:
         raise TypeError("a bug that one item brings out")
     while HELD in asked and not (notebook / "let go").exists():
@@ -98,6 +93,7 @@ class Deployed:
 def deployed(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     notebook = tmp_path_factory.mktemp("notebook")
     http = HttpSettings(port=free_port(), token=TOKEN, max_body=200_000)
+    serve.shutdown()  # batches of other tests have left one without a door
     handle = door.deploy(SETTINGS, http=http, loaders=stages(notebook))
     yield Deployed(handle, f"http://127.0.0.1:{http.port}", notebook)
     door.delete(SETTINGS.app)
@@ -148,13 +144,6 @@ def test_bad_items_fail_alone(deployed):
     assert [result.status for result, _ in results] == ["ok", "failed", "failed", "failed", "ok"]
     assert results[1][0].error == "seed: is not MIDI; export it again"
     assert "unexpected TypeError" in (results[2][0].error or "")
-
-
-def test_every_answer_arrives_although_a_composer_dies_under_load(deployed):
-    results = ask(deployed, [item(i) for i in (*range(200, 212), DIE, *range(212, 224))])
-    assert (deployed.notebook / "died").exists()
-    assert {result.status for result, _ in results} == {"ok"}
-    assert max(attempts for _, attempts in results) > 1
 
 
 def test_a_handle_can_be_found_by_name(deployed):
