@@ -63,7 +63,7 @@ class BatchSettings:
     window: int | None = None
     """Items under way in Serve at once, over all workers; None is what keeps its composers busy."""
     timeout: float = 300.0
-    """Seconds for one attempt at one item; with ``data``, items that are answered together share theirs."""
+    """Seconds for one attempt at one item; items that are answered together share theirs."""
     attempts: int = 5
     """How often an item is tried when its worker or its replica dies, or Serve is overloaded."""
     grain: int | None = None

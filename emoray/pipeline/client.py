@@ -85,7 +85,8 @@ def answer_all(
         handle: what ``deploy`` or ``handle_of`` gave.
         items: [n]
         window: items under way at once; over all actors together ``ServeSettings.in_flight`` is enough.
-        timeout_s: seconds for one attempt, the wait in Serve's queue included.
+        timeout_s: seconds for one attempt at one item, the wait in Serve's queue included; items of a call
+            share theirs.
         attempts: how often one item is tried, at least 1.
         jitter: spreads the pauses, so that callers do not come back all at once.
         pause_s: seconds before the second attempt, on average.
@@ -138,7 +139,7 @@ def _groups(items: Sequence[Item], together: int) -> Iterator[list[Item]]:
 def _outcomes(handle: Any, items: Sequence[Item], timeout_s: float) -> list[Outcome]:
     """What a call for some items gives for each of them: its result, or what went wrong."""
     try:
-        return _call(handle, items, timeout_s)
+        return _call(handle, items, timeout_s * len(items))
     except Exception as err:  # noqa: BLE001 a replica's bug can be anything, and must not end the batch
         return [err] * len(items)
 
