@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import uuid
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -83,17 +84,27 @@ def list_files(folder: Path, known: dict[str, PieceMetadata], *, only_listed: bo
     if not folder.is_dir():
         raise CorpusError(folder, "is not a folder; give the folder that holds the MIDI files")
     found = {
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in (".mid", ".midi") and path.is_file()
+        (inside / name).as_posix()
+        for inside, names in _walked(folder)
+        for name in names
+        if Path(name).suffix.lower() in (".mid", ".midi") and (folder / inside / name).is_file()
     }
     if not found:
         raise CorpusError(folder, "holds no .mid or .midi files; give the folder that does")
-    named = [
-        {"path": path} | dataclasses.asdict(known.get(path, PieceMetadata()))
-        for path in sorted(known.keys() if only_listed else found | known.keys())
-    ]
-    return pa.Table.from_pylist(named, corpus.FILES)
+    named = sorted(known.keys() if only_listed else found | known.keys())
+    shards = (named[first : first + SHARD_FILES] for first in range(0, len(named), SHARD_FILES))
+    return pa.concat_tables(_named(shard, known) for shard in shards)  # dicts of them all would be large
+
+
+def _walked(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder below, from there, with its files. ``Path.rglob`` remembers every path that it gave."""
+    for inside, _, names in os.walk(folder):
+        yield Path(inside).relative_to(folder), names
+
+
+def _named(paths: Sequence[str], known: dict[str, PieceMetadata]) -> pa.Table:
+    rows = [{"path": path} | dataclasses.asdict(known.get(path, PieceMetadata())) for path in paths]
+    return pa.Table.from_pylist(rows, corpus.FILES)
 
 
 def _refuse_uris(*folders: Path) -> None:
