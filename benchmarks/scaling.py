@@ -80,7 +80,7 @@ def engine_plan():
 
     class Idle(EnginePlan):
         def check_cluster(self):
-            pass
+            """There is none to check."""
 
     return Idle(checkpoint="none", guidance="none", faces="none", workers=2, worker_cpus=1.0, start=refuse)
 

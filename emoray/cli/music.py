@@ -81,12 +81,20 @@ def generate(
         without_seed=without_seed,
     )
     result = _answered(item, checkpoint, faces)
+    say(f"{', '.join(map(str, _written(result, out, wav=wav, png=png)))}: {_summary(result)}")
+
+
+def _written(result: Result, out: Path, *, wav: bool, png: bool) -> list[Path]:
+    """The files that were made.
+
+    Raises:
+        EmorayError: there is no music, and why.
+    """
     if result.midi is None:
         subject, _, reason = (result.error or "").partition(": ")
         raise EmorayError(subject, reason)
     write_bytes(out, result.midi)
-    made = [out, *render_beside(out, result.midi, result.seed_notes or 0, wav=wav, png=png)]
-    say(f"{', '.join(map(str, made))}: {_summary(result)}")
+    return [out, *render_beside(out, result.midi, result.seed_notes or 0, wav=wav, png=png)]
 
 
 def _summary(result: Result) -> str:

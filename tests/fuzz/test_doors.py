@@ -35,12 +35,14 @@ FINDINGS = {
 @pytest.mark.parametrize("finding", FINDINGS)
 @pytest.mark.filterwarnings("error")
 def test_what_was_found_is_refused_in_our_own_words(finding):
+    """``enter`` lets through any exception that is not ours."""
     door, data = FINDINGS[finding]
     DOORS[door].enter(data)
 
 
 @pytest.mark.parametrize("door", DOORS)
 def test_a_door_takes_its_own_seeds_whole_cut_and_with_a_flipped_byte(door):
+    """``enter`` lets through any exception that is not ours."""
     for seed in DOORS[door].seeds():
         DOORS[door].enter(seed)
         DOORS[door].enter(seed[: len(seed) // 2])

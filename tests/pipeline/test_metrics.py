@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ray
 
 from emoray.dataset.corpus import CorpusSummary
 from emoray.items import Item
@@ -93,6 +94,7 @@ def test_nothing_is_added_to_a_counter_and_a_failure_is_timed_too(recorded):
 def test_recording_without_ray_does_no_harm():
     for metric in TABLE:
         record(metric.name, 1, **dict.fromkeys(metric.tags, "word"))
+    assert not ray.is_initialized(), "nor does it start one"
 
 
 def test_ingest_and_cluster_record_files_notes_and_windows(recorded):

@@ -30,6 +30,7 @@ SETTINGS = settings(
 @SETTINGS
 @given(data=st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode(errors="replace")))
 def test_any_bytes_are_refused_or_read_row_by_row(door, data):
+    """``enter`` lets through any exception that is not ours."""
     DOORS[door].enter(data)
 
 
