@@ -40,10 +40,19 @@ def decode(data: bytes, limits: Limits, *, subject: object = "picture") -> Pictu
     Raises:
         FaceError: too many bytes or pixels, not a picture, or a damaged one.
     """
-    from PIL import Image, ImageOps
-
     if len(data) > limits.picture_bytes:
         raise FaceError(subject, f"has more than {limits.picture_bytes:,} bytes; send a smaller picture")
+    return _pixels(_upright(data, limits, subject))
+
+
+def _upright(data: bytes, limits: Limits, subject: object) -> PIL.Image.Image:
+    """A decoded picture that is no larger than it need be.
+
+    Raises:
+        FaceError: too many pixels, not a picture, or a damaged one.
+    """
+    from PIL import Image, ImageOps
+
     too_large = FaceError(subject, f"has more than {limits.picture_pixels:,} pixels; send a smaller picture")
     try:
         with warnings.catch_warnings():
@@ -54,7 +63,8 @@ def decode(data: bytes, limits: Limits, *, subject: object = "picture") -> Pictu
                     raise too_large
                 enough = ENOUGH / max(image.size)
                 image.draft(None, (round(image.width * enough), round(image.height * enough)))
-                return _pixels(ImageOps.exif_transpose(_reduced(image)))
+                image.load()
+                return ImageOps.exif_transpose(_reduced(image))
     except FaceError:
         raise
     except Image.DecompressionBombError:
@@ -89,7 +99,8 @@ def _pixels(image: PIL.Image.Image) -> Picture:
     from PIL import Image
 
     if image.mode[0] in "IF":  # 16 or 32 bits of grey, which Pillow would clip at 255
-        deep = np.asarray(image, dtype=float)
+        with np.errstate(invalid="ignore"):
+            deep = np.nan_to_num(np.asarray(image, dtype=float))  # a damaged TIFF may hold no numbers
         plain = np.clip(deep / (257 if deep.max() > 255 else 1), 0, 255).astype(np.uint8)
         return np.repeat(plain[:, :, None], 3, axis=2)
     if image.has_transparency_data:

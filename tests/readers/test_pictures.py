@@ -59,6 +59,13 @@ def test_sixteen_bits_of_grey_are_scaled_and_not_cut_off():
     np.testing.assert_allclose(pixels[0, :, 0], deep[0] / 257, atol=1)
 
 
+def test_what_is_no_number_is_black():
+    grey = np.array([[np.nan, 100, np.inf, -np.inf]], np.float32)
+    pixels = decode(encoded(Image.fromarray(grey), "TIFF"), Limits())
+    assert pixels[0, :, 0].tolist()[0] == 0
+    assert pixels.dtype == np.uint8
+
+
 def test_exif_turns_the_picture_upright():
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise to show it
