@@ -42,8 +42,8 @@ setup: $(READY) ## Install everything into .venv, as the lock files say
 $(READY): requirements.lock requirements-no-deps.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "emoray needs Python 3.11 or newer; run: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -r requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements-no-deps.lock
+	$(BIN)/python -m pip install --quiet --no-compile -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps -r requirements-no-deps.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
@@ -51,7 +51,7 @@ demo: $(READY) ## Go through everything on the embedded pieces, and compose with
 	$(BIN)/emoray demo
 
 test: $(READY) test-fast ## All tests: fast ones first, then those on a local Ray
-	$(BIN)/python -m pytest -q -m ray
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder -m ray
 
 test-fast: $(READY) ## The tests that need no Ray
 	$(BIN)/python -m pytest -q -n auto -m "not ray"

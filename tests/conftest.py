@@ -1,5 +1,7 @@
 """Ray for the tests: one local cluster for the whole run, started by the first test that asks for it.
 
+What takes long to make and is only looked at is made once too.
+
 A test that needs it carries ``pytestmark = pytest.mark.ray`` and takes the fixture ``ray_cluster``. Such
 tests run last, and warnings do not fail them: Ray's own code warns.
 """
@@ -11,17 +13,21 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from emoray.cli.shared import LOOKS
 
+if TYPE_CHECKING:  # Ray is imported by the tests that need it
+    from emoray.model.training import Standing
+    from emoray.pipeline.run_folder import RunFolder
+
 QUIET = {
     "RAY_AUTH_MODE": "disabled",  # else Ray writes a token into the home folder
     "RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S": "60",  # so a hang is an error, and not after 30 min
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "120",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process fewer to start for each training
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -37,12 +43,28 @@ os.environ.update(LOOKS | QUIET)  # here, because Ray reads them when it is impo
 os.environ.pop("RAY_ADDRESS", None)  # tests never join a cluster that somebody works on
 
 
+ONE_RUN = {"test_training": "undisturbed", "test_train_expressive": "undisturbed"}
+"""Modules that look at the same run, and so belong to the same process."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast pure tests first, tests on Ray last and without errors for warnings."""
+    """Fast pure tests first; then those on Ray, the faults, which are longest, before the others.
+
+    A module on Ray is one group of pytest-xdist: what it shares is made once. No warning is an error there.
+    """
     for item in items:
         if item.get_closest_marker("ray"):
             item.add_marker(pytest.mark.filterwarnings("ignore"))
-    items.sort(key=lambda item: item.get_closest_marker("ray") is not None)  # stable: files stay together
+            module = item.path.stem
+            item.add_marker(pytest.mark.xdist_group(ONE_RUN.get(module, module)))
+    items.sort(key=_order)  # stable: files stay together
+
+
+def _order(item: pytest.Item) -> int:
+    if not item.get_closest_marker("ray"):
+        return 0
+    return 1 if item.path.parent.name == "faults" else 2
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +98,27 @@ def ray_cluster(request: pytest.FixtureRequest) -> Iterator[Path]:
         if ray.is_initialized():
             serve.shutdown()
         ray.shutdown()  # without it Ray's address file stays and the next ray.init on this machine fails
+
+
+@pytest.fixture(scope="session")
+def tunes(ray_cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``corpus`` and ``emotion.json``: see ``tunes.py``."""
+    from tunes import corpus_of_tunes
+
+    root = tmp_path_factory.mktemp("tunes")
+    corpus_of_tunes(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tunes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Standing]:
+    """A run of the expressive preset on those tunes by two workers, which nobody disturbed."""
+    from tunes import PRESET, TWO_WORKERS, run_of
+
+    from emoray.pipeline.train import train
+
+    run = run_of(tmp_path_factory.mktemp("runs") / "undisturbed", tunes)
+    return run, train(tunes / "corpus", run, PRESET, TWO_WORKERS)
 
 
 @pytest.fixture

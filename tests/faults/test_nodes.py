@@ -16,14 +16,13 @@ import pytest
 import torch
 from faults import two_nodes
 from faults.batches import SETTINGS, good, music, plan, told, write_manifest
-from faults.tunes import corpus_of_tunes, tune
 from safetensors.torch import load_file
+from tunes import PRESET, corpus_of_tunes, run_of, tune
 
 from emoray.batch.audit import status, verify
 from emoray.dataset import corpus
 from emoray.pipeline.batch import run_batch
 from emoray.pipeline.ingest import ingest
-from emoray.pipeline.run_folder import RunFolder
 from emoray.pipeline.train import TrainSettings, train
 from emoray.writers.midi import midi_bytes
 
@@ -69,12 +68,12 @@ def test_a_node_lost_under_ingest_and_one_under_a_batch_change_no_byte(tmp_path,
 @AT_LENGTH
 def test_a_node_lost_in_training_changes_neither_loss_nor_weights(tmp_path):
     """Lost: nothing but the epoch under way, which is trained again."""
-    clusters = corpus_of_tunes(tmp_path)
+    corpus_of_tunes(tmp_path)
     assert "lost at work" in on_two_nodes(tmp_path, "train")
-    run = RunFolder.at(tmp_path / "undisturbed", {"preset": "expressive"}, clusters, resume=False)
-    train(tmp_path / "corpus", run, two_nodes.PRESET, TrainSettings(workers=2, cpus_per_worker=2))
-    lost = RunFolder.at(tmp_path / "run", {"preset": "expressive"}, clusters, resume=True)
-    ours, theirs = (each.standing(two_nodes.PRESET).history[-1]["validation_loss"] for each in (lost, run))
+    run = run_of(tmp_path / "undisturbed", tmp_path)
+    train(tmp_path / "corpus", run, PRESET, TrainSettings(workers=2, cpus_per_worker=2))
+    lost = run_of(tmp_path / "run", tmp_path, resume=True)
+    ours, theirs = (each.standing(PRESET).history[-1]["validation_loss"] for each in (lost, run))
     assert ours == pytest.approx(theirs, abs=1e-6)
     ours, theirs = (load_file(each.path / "weights.safetensors") for each in (lost, run))
     assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())

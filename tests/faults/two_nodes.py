@@ -17,7 +17,6 @@ from typing import Any
 import ray
 from ray.cluster_utils import Cluster
 
-from emoray.config import ExpressivePreset
 from emoray.pipeline import ingest as ingesting
 from emoray.pipeline.batch import run_batch
 
@@ -25,9 +24,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from faults.batches import SETTINGS, plan, start_driver, wait_for
 
 SMALL = {"num_cpus": 2, "object_store_memory": 80_000_000}
-PRESET = ExpressivePreset(
-    embedding=16, hidden=16, head=16, chunk=8, span=32, lookahead=8, batch_size=4, epoch_spans=256, epochs=3
-)  # fmt: skip
 write_part = ingesting.write_part
 
 
@@ -82,14 +78,14 @@ def batch(folder: Path) -> None:
 
 def train(folder: Path) -> None:
     """Two workers, each as large as a node."""
-    from emoray.dataset.clusters import EmotionClusters
-    from emoray.pipeline.run_folder import RunFolder
+    from tunes import PRESET, run_of
+
     from emoray.pipeline.train import TrainSettings
     from emoray.pipeline.train import train as fit
 
-    clusters = EmotionClusters.load(folder / "emotion.json")
-    run = RunFolder.at(folder / "run", {"preset": "expressive"}, clusters, resume=False)
-    fit(folder / "corpus", run, PRESET, TrainSettings(workers=2, cpus_per_worker=2))
+    fit(
+        folder / "corpus", run_of(folder / "run", folder), PRESET, TrainSettings(workers=2, cpus_per_worker=2)
+    )
 
 
 def head(folder: Path) -> None:
