@@ -43,21 +43,11 @@ os.environ.update(LOOKS | QUIET)  # here, because Ray reads them when it is impo
 os.environ.pop("RAY_ADDRESS", None)  # tests never join a cluster that somebody works on
 
 
-ONE_RUN = {"test_training": "undisturbed", "test_train_expressive": "undisturbed"}
-"""Modules that look at the same run, and so belong to the same process."""
-
-
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast pure tests first; then those on Ray, the faults, which are longest, before the others.
-
-    A module on Ray is one group of pytest-xdist: what it shares is made once. No warning is an error there.
-    """
+    """Fast pure tests first; then those on Ray, the faults, which take longest, before the others."""
     for item in items:
         if item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.filterwarnings("ignore"))
-            module = item.path.stem
-            item.add_marker(pytest.mark.xdist_group(ONE_RUN.get(module, module)))
+            item.add_marker(pytest.mark.filterwarnings("ignore"))  # Ray's own code warns
     items.sort(key=_order)  # stable: files stay together
 
 

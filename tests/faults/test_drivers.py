@@ -1,8 +1,6 @@
 """Drivers of a batch that are killed, interrupted, overtaken or find their disk full.
 
 The drivers join the Ray of these tests, so that Ray outlives them, and their workers may for a moment.
-EMORAY_FAULT_ROUNDS=10 asks for as many kills as a long night.
-
 What may be lost: nothing. Each test ends with every row answered once and the bytes of an undisturbed run.
 """
 
@@ -20,6 +18,7 @@ from pathlib import Path
 import pytest
 import ray
 from faults.batches import SETTINGS, good, music, plan, start_driver, told, wait_for, write_manifest
+from faults.length import rounds
 
 from emoray.batch.audit import results, status, verify
 from emoray.batch.fence import LOCK, fence_of
@@ -29,7 +28,7 @@ from emoray.storage import place
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
-ROUNDS = int(os.environ.get("EMORAY_FAULT_ROUNDS", "2"))
+ROUNDS = rounds(2)
 ROWS = 40
 
 

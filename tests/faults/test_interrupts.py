@@ -1,7 +1,5 @@
 """Ctrl-C at random moments of the commands that learn; a batch is in test_drivers.py.
 
-EMORAY_FAULT_ROUNDS=10 asks for as many interruptions as a long night.
-
 What may be lost: nothing but the epoch under way. Nothing half written bears a final name.
 """
 
@@ -20,19 +18,20 @@ import numpy as np
 import pytest
 import ray
 import torch
+from faults.length import AT_LENGTH, rounds
 from safetensors.torch import load_file
 
 from emoray.config import SeedPreset
 from emoray.dataset import corpus
+from emoray.dataset.clusters import EmotionClusters
 from emoray.notes import as_notes
-from emoray.pipeline.cluster import cluster_corpus
 from emoray.pipeline.run_folder import RunFolder
 from emoray.pipeline.train import TrainSettings, train
 from emoray.writers.midi import midi_bytes
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
-ROUNDS = int(os.environ.get("EMORAY_FAULT_ROUNDS", "1"))
+ROUNDS, EPOCHS = rounds(1), 3
 Emoray = Callable[..., subprocess.Popen[str]]
 
 
@@ -103,8 +102,8 @@ def write_tunes(folder: Path) -> None:
     (folder / "list.csv").write_text("\n".join(lines) + "\n")
 
 
-def test_ingest_and_training_that_are_interrupted_go_on_as_if_they_had_not_been(emoray, tmp_path):
-    """Lost: nothing. The corpus is there as a whole or not at all; the weights are the same in the end."""
+def test_ingest_that_is_interrupted_goes_on_as_if_it_had_not_been(emoray, tmp_path):
+    """Lost: nothing. The corpus is there as a whole or not at all."""
     midi, chance = tmp_path / "midi", random.Random(13)
     write_tunes(midi)
     ingest = ["ingest", midi, "--metadata", midi / "list.csv", "--out"]
@@ -118,19 +117,27 @@ def test_ingest_and_training_that_are_interrupted_go_on_as_if_they_had_not_been(
     for part in corpus.parts(tmp_path / "corpus"):
         assert part.read_bytes() == (tmp_path / "again" / part.name).read_bytes()
 
-    clusters, _ = cluster_corpus(tmp_path / "corpus")
-    clusters.save(tmp_path / "emotion.json")
-    preset = SeedPreset(epochs=3, epoch_windows=2_000)
+
+def training(tunes: Path, out: Path) -> list[object]:
+    """The options of a short training of the seed preset that goes on with what is there."""
+    options = ["--emotion", tunes / "emotion.json", "--preset", "seed", "--epochs", EPOCHS]
+    return ["train", tunes / "corpus", *options, "--epoch-windows", 2_000, "--resume", "--out", out]
+
+
+def test_training_that_is_interrupted_ends_with_one_line(emoray, tunes, tmp_path):
+    """Lost: nothing but the epoch under way; that it goes on from there is in test_training.py, and below."""
+    assert interrupted(emoray(*training(tunes, tmp_path / "run")), 12.0, random.Random(17))
+
+
+@AT_LENGTH
+def test_training_that_is_interrupted_goes_on_as_if_it_had_not_been(emoray, tunes, tmp_path):
+    """Lost: nothing. The weights are the same in the end."""
+    clusters = EmotionClusters.load(tunes / "emotion.json")
+    whole = RunFolder.at(tmp_path / "whole", {"preset": "seed"}, clusters, resume=False)
     started = time.monotonic()
-    train(
-        tmp_path / "corpus",
-        RunFolder.at(tmp_path / "whole", {"preset": "seed"}, clusters, resume=False),
-        preset,
-        TrainSettings(),
-    )
-    takes = time.monotonic() - started
-    command = ["train", tmp_path / "corpus", "--emotion", tmp_path / "emotion.json", "--preset", "seed"]
-    command += ["--epochs", 3, "--epoch-windows", 2_000, "--resume", "--out", tmp_path / "run"]
+    train(tunes / "corpus", whole, SeedPreset(epochs=EPOCHS, epoch_windows=2_000), TrainSettings())
+    takes, chance = time.monotonic() - started, random.Random(13)
+    command = training(tunes, tmp_path / "run")
     for _ in range(ROUNDS):
         interrupted(emoray(*command), takes, chance)
     finished(emoray(*command))

@@ -6,7 +6,6 @@ ends and another cluster goes on.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 import torch
 from faults import two_nodes
 from faults.batches import SETTINGS, good, music, plan, told, write_manifest
+from faults.length import AT_LENGTH
 from safetensors.torch import load_file
 from tunes import PRESET, corpus_of_tunes, run_of, tune
 
@@ -27,12 +27,6 @@ from emoray.pipeline.train import TrainSettings, train
 from emoray.writers.midi import midi_bytes
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
-
-
-AT_LENGTH = pytest.mark.skipif(
-    os.environ.get("EMORAY_FAULTS") != "full",
-    reason="takes minutes on busy cores, most to start processes of Ray; run it with EMORAY_FAULTS=full",
-)
 
 
 def on_two_nodes(folder: Path, *tasks: str) -> str:

@@ -1,7 +1,5 @@
 """Replicas of Ray Serve that are killed at their work.
 
-EMORAY_FAULT_ROUNDS=10 asks for as many kills as a long night.
-
 What may be lost: nothing but the calls under way, which are made again.
 """
 
@@ -19,6 +17,7 @@ from pathlib import Path
 import pytest
 from composers import AtOnce
 from faults.batches import processes_of_these_tests
+from faults.length import rounds
 
 from emoray.config import Request
 from emoray.items import Item
@@ -30,7 +29,7 @@ from emoray.web.settings import ServeSettings
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
-ROUNDS = int(os.environ.get("EMORAY_FAULT_ROUNDS", "2"))
+ROUNDS = rounds(2)
 
 
 def compose(book: Path, requests: Sequence[Request]) -> list[Notes]:
