@@ -27,6 +27,8 @@ from server import serving
 
 LONG, UNDER_WAY = 120, 4
 """Notes of the requests that are under way when the server is told to stop, and how many of each kind."""
+LARGEST = 5
+"""Processes whose memory is printed."""
 ENOUGH = 2000
 """Requests before a slope of memory says anything."""
 
@@ -54,6 +56,14 @@ def slope(samples):
     later = done > done[-1] / 2
     (gain, _), covariance = np.polyfit(done[later] / 1000, size[later], 1, cov=True)
     return float(gain), float(covariance[0, 0] ** 0.5)
+
+
+def by_process(samples):
+    """(process, MB at a quarter, half, three quarters and all of the requests), the largest first."""
+    ends = [samples[-1][0] * quarter / 4 for quarter in (1, 2, 3, 4)]
+    looks = [min(samples, key=lambda sample: abs(sample[0] - end))[1] for end in ends]
+    for name in sorted(looks[-1], key=looks[-1].get, reverse=True)[:LARGEST]:
+        yield name, [look.get(name, 0) / MEGABYTE for look in looks]
 
 
 def by_kind(outcomes):
@@ -113,6 +123,8 @@ def main():
             verdict = "too few requests to judge" if gain is None else "grows" if grows else "steady"
             growth = "" if gain is None else f"{gain:+.1f} (error {error:.1f}) MB per 1,000 requests: "
             print(f"  memory {first:,.0f} MB, then {last:,.0f} MB; {growth}{verdict}")
+            for name, sizes in by_process(samples):
+                print(f"    {name:44}" + "".join(f"{size:8,.0f}" for size in sizes))
             with ThreadPoolExecutor(arguments.crowd) as crowd:
                 good = every_kind[0]
                 told = list(crowd.map(lambda n: ask(server.url, good, n), range(arguments.crowd)))
