@@ -114,6 +114,7 @@ def do_grain(
         committed, or None.
     """
     try:
+        refuse_overtaken(work.layout.out, work.fence)  # before a mark that its drive no longer sweeps
         with counted(work.layout, number, work.fence) as deaths:
             if deaths >= work.attempts:
                 raise _fatal(work, number, deaths)

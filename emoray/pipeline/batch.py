@@ -203,7 +203,7 @@ def _work(
 
 
 def _drive(layout: Layout, grains: Sequence[int], work: Work, engine: EnginePlan) -> None:
-    """Have the grains done.
+    """Have the grains done, and leave no scratch file.
 
     Raises:
         BatchError: one could not be committed.
@@ -218,6 +218,7 @@ def _drive(layout: Layout, grains: Sequence[int], work: Work, engine: EnginePlan
                 if summary["problem"] is not None:
                     raise BatchError(*summary["problem"])
                 meter.advance(summary["rows"])
+        sweep(layout.out)  # what a worker that died left: no other drive may come to do it
     except KeyboardInterrupt:
         done = status_of(layout).done
         text = f"interrupted: {done:,} of {layout.rows:,} rows done; run again with --resume"

@@ -12,7 +12,7 @@ from emoray.batch.entries import write_entries
 from emoray.batch.fence import driving
 from emoray.batch.grain import Work, do_grain
 from emoray.batch.ledger import Layout
-from emoray.batch.publish import publish
+from emoray.batch.publish import publish, scratch_files
 from emoray.errors import ClusterError
 from emoray.items import Item, Result
 from emoray.readers.manifest import Entry
@@ -111,12 +111,19 @@ def test_large_files_are_answered_in_pieces(work, monkeypatch):
 
 
 def test_a_worker_of_an_earlier_drive_no_longer_commits(work):
-    with driving(work.layout.out):
-        pass
-    summary = do_grain(work, 0, Echo())
-    assert "taken over by another run" in summary["problem"][1]
-    assert ledger.pending(work.layout) == [0]
-    assert not ledger.music_files(work.layout.out)
+    engine = Echo()
+
+    def overtaken(items: Sequence[Item]) -> list[tuple[Result, int]]:
+        with driving(work.layout.out):
+            return engine(items)
+
+    for answer in (overtaken, engine):  # by a drive that begins meanwhile, and by one that has begun
+        summary = do_grain(work, 0, answer)
+        assert "taken over by another run" in summary["problem"][1]
+        assert ledger.pending(work.layout) == [0]
+        assert not ledger.music_files(work.layout.out)
+        assert not scratch_files(work.layout.out)
+    assert len(engine.asked) == 1, "the second time nothing was begun"
 
 
 def test_a_service_that_is_gone_is_the_problem_of_the_grain_and_of_no_row(work):

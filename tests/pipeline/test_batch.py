@@ -14,7 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults.batches import SETTINGS, composed, good, music, plan, start_driver, told, wait_for, write_manifest
+from faults.batches import (
+    SETTINGS,
+    composed,
+    fake_engine,
+    good,
+    music,
+    plan,
+    start_driver,
+    told,
+    wait_for,
+    write_manifest,
+)  # fmt: skip
 
 from emoray.batch.audit import results, status, verify
 from emoray.batch.folder import BatchSettings
@@ -102,6 +113,20 @@ def test_broken_rows_fail_each_with_its_reason_and_no_row_is_lost(tmp_path):
         assert reason in row["error"] or "is given twice" in row["error"], (reason, row)
     assert sum(summary.reasons.values()) == 22
     assert len(music(out)) == 22
+    assert verify(out).sound
+
+
+def test_what_a_worker_that_died_had_not_renamed_yet_is_gone_in_the_end(run, tmp_path):
+    """It may be one of an earlier drive, which ended after this one had swept the folder."""
+    out, log = tmp_path / "out", tmp_path / "log"
+
+    def littering() -> Any:
+        for name in ("results/.part-000000.parquet.1", "midi/0a/.item.mid.0123"):
+            (out / f"{name}.emoray-tmp").parent.mkdir(parents=True, exist_ok=True)
+            (out / f"{name}.emoray-tmp").write_bytes(b"half of it")
+        return fake_engine(log, 0.0)
+
+    assert run(out, start=lambda _: contextlib.nullcontext(littering)).ok == 40
     assert verify(out).sound
 
 
