@@ -98,9 +98,10 @@ def _answer(items):
 
 def _timed(spent, stage, asked):
     started = time.monotonic()
-    given = _engine[stage](asked)
-    spent[stage] = spent.get(stage, 0.0) + time.monotonic() - started
-    return given
+    try:
+        return _engine[stage](asked)
+    finally:  # what is refused takes its time as well
+        spent[stage] = spent.get(stage, 0.0) + time.monotonic() - started
 
 
 def script(items, checkpoint=None):

@@ -63,6 +63,7 @@ def measure(manifest, folder, arguments):
     items = items_of(manifest)
     grain = arguments.grain or even_grain(len(items), CORES)
     some = items[: arguments.bound]
+    grain = min(grain, even_grain(len(some), CORES))  # the bound has work for every core
     seconds, stages, digests = bound(some, grain, arguments.checkpoint)
     rates, figures = [len(some) / seconds], {"rows": len(items), "bound_rows": len(some)}
     for name in ENGINES:

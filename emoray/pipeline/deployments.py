@@ -25,7 +25,7 @@ from emoray.items import Item, Result
 from emoray.notes import Notes
 from emoray.pipeline.client import passes
 from emoray.pipeline.metrics import record, timed
-from emoray.pipeline.stages import Loaders, answer_together, together_or_alone
+from emoray.pipeline.stages import Loaders, answer_together, in_pieces, together_or_alone
 from emoray.web.app import GENERATE_PATH, build_app
 from emoray.web.guards import OPEN_PATHS, observed
 from emoray.web.settings import HttpSettings, ServeSettings
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1", "DEEPFACE_BACKEND_ENGINE": "onnx"}
 """Of each replica; the libraries read them when they are imported."""
 SEEDS_AT_ONCE = 4
-"""Threads of one seed reader."""
+"""Threads of one seed reader, and seeds in one call: a recording takes a second, a grain of them a minute."""
 SPARE = 8
 """Calls that a replica takes beyond its work: health checks, questions about the guidance."""
 
@@ -231,7 +231,7 @@ class Answers:
         return await answer_together(
             items,
             read_faces=self._faces.read_many.remote,
-            read_seeds=self._seeds.read_many.remote,
+            read_seeds=in_pieces(self._seeds.read_many.remote, SEEDS_AT_ONCE),
             compose=self._composer.compose_many.remote,
             guidance=self._guidance,
         )

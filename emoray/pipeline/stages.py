@@ -132,6 +132,17 @@ async def answer_together(
     )
 
 
+def in_pieces(stage: Many[Asked, Given], size: int) -> Many[Asked, Given]:
+    """The stage, asked for at most so many at once: several calls go to whichever replicas have least to do."""
+
+    async def ask(asked: Sequence[Asked]) -> list[Given]:
+        pieces = [asked[first : first + size] for first in range(0, len(asked), size)]
+        answers = await asyncio.gather(*(stage(piece) for piece in pieces))
+        return [answer for given in answers for answer in given]
+
+    return ask
+
+
 async def _each(stage: Many[Asked, Given], asked: Sequence[Asked]) -> list[Given]:
     return await stage(asked) if asked else []
 

@@ -19,7 +19,7 @@ from emoray.items import Item, Result
 from emoray.model.checkpoint import save_checkpoint
 from emoray.model.network import SeedNetwork
 from emoray.notes import as_notes
-from emoray.pipeline.stages import LOADERS, answer_together, together_or_alone
+from emoray.pipeline.stages import LOADERS, answer_together, in_pieces, together_or_alone
 from emoray.web.settings import ServeSettings
 from emoray.writers.midi import midi_bytes
 
@@ -48,6 +48,19 @@ def test_a_good_batch_is_one_call():
     calls = []
     together_or_alone(lambda numbers: calls.append(len(numbers)) or list(numbers), [1, 2, 3])
     assert calls == [3]
+
+
+def test_in_pieces_a_stage_gives_the_same_answers_by_calls_that_are_under_way_together():
+    calls: list[list[int]] = []
+
+    async def slow(numbers: Sequence[int]) -> list[int]:
+        calls.append(list(numbers))
+        while len(calls) < 3:  # else it would wait for ever
+            await asyncio.sleep(0)
+        return tenfold(numbers)
+
+    assert asyncio.run(in_pieces(slow, 2)([1, 2, 3, 4, 5])) == [10, 20, 30, 40, 50]
+    assert calls == [[1, 2], [3, 4], [5]]
 
 
 def answered(item: Item, *, face: Any = None, seed: Any = SEED, composed: Any = MORE) -> Result | Exception:
