@@ -133,7 +133,7 @@ async def answer_together(
 
 
 def in_pieces(stage: Many[Asked, Given], size: int) -> Many[Asked, Given]:
-    """The stage, asked for at most so many at once: several calls go to whichever replicas have least to do."""
+    """The stage, asked for a few at a time: several calls go to whichever replicas have least to do."""
 
     async def ask(asked: Sequence[Asked]) -> list[Given]:
         pieces = [asked[first : first + size] for first in range(0, len(asked), size)]
