@@ -45,7 +45,7 @@ $(READY): requirements.lock requirements-no-deps.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-compile -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-compile --no-deps -r requirements-no-deps.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true # by all cores, as pip does not; some packages hold Python 2
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib emoray || true # by all cores, as pip does not; some packages hold Python 2
 	@touch $(READY)
 
 demo: $(READY) ## Go through everything on the embedded pieces, and compose with the shipped network
