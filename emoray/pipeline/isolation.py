@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 Build = Callable[[], Engine]
 
+STARTS = 3
+"""Of a process before it is given up: the first may have gone to a node that was lost."""
+
 
 def limited(build: Build, seconds: float) -> Engine:
     """The engine of ``build``, in a process that ends when items take longer than ``seconds`` each.
@@ -124,13 +127,18 @@ class _Answerer:
 
 
 def _started(build: Build) -> Any:
-    actor = ray.remote(_Answerer).options(num_cpus=0).remote(build)  # who waits for it needs none meanwhile
-    try:
-        ray.get(actor.ready.remote())
-    except ray.exceptions.RayActorError as err:
-        reason = f"no process can be started for one item alone ({str(err).splitlines()[0]})"
-        raise ClusterError("cluster", f"{reason}; give workers more memory") from err
-    return actor
+    for start in range(1, STARTS + 1):
+        actor = (
+            ray.remote(_Answerer).options(num_cpus=0).remote(build)
+        )  # who waits for it needs none meanwhile
+        try:
+            ray.get(actor.ready.remote())
+            return actor
+        except ray.exceptions.RayActorError as err:
+            log.warning("start %d of a process for one item alone failed", start)
+            why = str(err).splitlines()[0]
+    reason = f"no process can be started for one item alone ({why})"
+    raise ClusterError("cluster", f"{reason}; give workers more memory")
 
 
 def _answer_bounded(item: Item, cell: _Cell, attempts: int, seconds: float) -> tuple[Result, int]:

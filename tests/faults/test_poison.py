@@ -20,10 +20,11 @@ from emoray.batch.audit import results, verify
 from emoray.batch.folder import BatchSettings
 from emoray.config import Request
 from emoray.errors import BatchError
-from emoray.items import Item
+from emoray.items import Item, Result
 from emoray.notes import Notes, as_notes
 from emoray.pipeline.batch import run_batch
 from emoray.pipeline.engines import serving
+from emoray.pipeline.isolation import isolated
 from emoray.pipeline.stages import Loaders
 from emoray.web.settings import ServeSettings
 
@@ -79,6 +80,19 @@ def test_workers_that_die_whatever_they_do_end_the_batch_and_not_each_other_for_
     (tmp_path / "item-5.mid").write_bytes(b"mended")
     assert run_batch(manifest, tmp_path / "out", settings, resume=True, engine=plan(log)).ok == 12
     assert verify(tmp_path / "out").sound
+
+
+def test_a_process_for_one_item_that_dies_as_it_starts_is_started_again(tmp_path):
+    """Lost: nothing. Its node may have been lost before it was there."""
+
+    def build() -> Any:
+        if len(list(tmp_path.iterdir())) < 2:
+            (tmp_path / f"{os.getpid()}").touch()
+            os._exit(1)
+        return lambda items: [(Result(id=item.id, status="ok"), 1) for item in items]
+
+    [(result, attempts)] = isolated(build, attempts=1, seconds=60)([Item(id="a", seed=b"x")])
+    assert (result.id, attempts) == ("a", 1)
 
 
 def read_seed(item: Item) -> Notes:
