@@ -127,18 +127,17 @@ class _Answerer:
 
 
 def _started(build: Build) -> Any:
-    for start in range(1, STARTS + 1):
-        actor = (
-            ray.remote(_Answerer).options(num_cpus=0).remote(build)
-        )  # who waits for it needs none meanwhile
+    start = ray.remote(_Answerer).options(num_cpus=0).remote  # who waits for it needs no CPU meanwhile
+    for _ in range(STARTS):
+        actor = start(build)
         try:
             ray.get(actor.ready.remote())
             return actor
         except ray.exceptions.RayActorError as err:
-            log.warning("start %d of a process for one item alone failed", start)
-            why = str(err).splitlines()[0]
-    reason = f"no process can be started for one item alone ({why})"
-    raise ClusterError("cluster", f"{reason}; give workers more memory")
+            died = err
+            log.warning("a process for one item alone died as it was started")
+    reason = f"no process can be started for one item alone ({str(died).splitlines()[0]})"
+    raise ClusterError("cluster", f"{reason}; give workers more memory") from died
 
 
 def _answer_bounded(item: Item, cell: _Cell, attempts: int, seconds: float) -> tuple[Result, int]:

@@ -1,7 +1,7 @@
 """Doors: where bytes of strangers come in, each as a function that raises only if a promise is broken.
 
-A refusal (``EmorayError``) is an answer and swallowed here. Whatever else comes out is a finding. ``run.py``
-feeds these from a fuzzer, ``test_doors.py`` with their own seeds and with what was found so far.
+A door says whether it took the bytes; a refusal (``EmorayError``) is an answer as well. Whatever else comes out
+is a finding. ``run.py`` feeds these from a fuzzer, ``test_doors.py`` with their own seeds and with what was found so far.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from emoray.readers.manifest import COLUMNS, read_manifest
 from emoray.readers.midi import read_performance
 from emoray.readers.pictures import decode
 
-Enter = Callable[[bytes], None]
+Enter = Callable[[bytes], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Door:
     """What a fuzzer would take long to spell."""
 
 
-def enter_midi(data: bytes) -> None:
+def enter_midi(data: bytes) -> bool:
     """The bytes of a whole file."""
     with contextlib.suppress(MidiError):
         key_down, sounding = read_performance(data)
@@ -50,20 +50,22 @@ def enter_midi(data: bytes) -> None:
         np.testing.assert_array_equal(key_down["onset"], sounding["onset"])
         assert (key_down["duration"] <= sounding["duration"]).all()
         assert end(sounding) <= Limits().midi_seconds + 1
+        return True
+    return False
 
 
-def enter_tracks(data: bytes) -> None:
+def enter_tracks(data: bytes) -> bool:
     """Time division and events, in frames that are right: a fuzzer seldom spells lengths."""
     division, body = data[:2].rjust(2, b"\1"), data[2:]
     tracks = body.split(b"MTrk")
     header = b"MThd\0\0\0\6\0\1" + len(tracks).to_bytes(2, "big") + division
-    enter_midi(header + b"".join(b"MTrk" + len(track).to_bytes(4, "big") + track for track in tracks))
+    return enter_midi(header + b"".join(b"MTrk" + len(track).to_bytes(4, "big") + track for track in tracks))
 
 
 def manifest_door(suffix: str) -> Enter:
     """The bytes of a manifest in one format."""
 
-    def enter(data: bytes) -> None:
+    def enter(data: bytes) -> bool:
         root = _root()
         with contextlib.suppress(ManifestError):
             entries = read_manifest(data, name=f"m{suffix}", root=root)
@@ -73,22 +75,28 @@ def manifest_door(suffix: str) -> Enter:
             for entry in good:
                 for path, _ in entry.files(Limits()).values():
                     assert (root / path).resolve(strict=True).is_relative_to(root)
+            return True
+        return False
 
     return enter
 
 
-def enter_audio(data: bytes) -> None:
+def enter_audio(data: bytes) -> bool:
     """The bytes of a recording; its last half second is heard, so that a fuzzer gets along."""
     with contextlib.suppress(AudioError):
         assert len(read_audio(data, limits=Limits(audio_seconds=0.5)))
+        return True
+    return False
 
 
-def enter_picture(data: bytes) -> None:
+def enter_picture(data: bytes) -> bool:
     """The bytes of a picture."""
     with contextlib.suppress(FaceError):
         pixels = decode(data, Limits(picture_pixels=1_000_000))
         assert pixels.dtype == np.uint8
         assert pixels.shape[2:] == (3,)
+        return True
+    return False
 
 
 @cache

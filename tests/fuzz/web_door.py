@@ -48,16 +48,16 @@ def _apps() -> tuple[asyncio.AbstractEventLoop, App, App]:
     return asyncio.new_event_loop(), *both
 
 
-def enter_http(data: bytes) -> None:
-    """One request; with an ``authorization`` header it goes to the app that wants a token."""
+def enter_http(data: bytes) -> bool:
+    """Whether a request is done; one with an ``authorization`` header goes to the app that wants a token."""
     head, _, body = data.partition(b"\r\n\r\n")
     first, *lines = head.split(b"\r\n")
     method, _, target = first.partition(b" ")
     pairs = [(name.lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
     if not (_NAME.fullmatch(method) and _TARGET.fullmatch(target)):
-        return
+        return False
     if not all(_NAME.fullmatch(name) and _VALUE.fullmatch(value) for name, value in pairs):
-        return
+        return False
     raw, _, query = target.partition(b"?")
     loop, opened, locked = _apps()
     app = locked if b"authorization" in dict(pairs) else opened
@@ -66,7 +66,7 @@ def enter_http(data: bytes) -> None:
         "scheme": "http", "path": unquote(raw.decode()), "raw_path": raw, "query_string": query,
         "root_path": "", "headers": pairs, "client": ("127.0.0.1", 1), "server": ("door", 80),
     }  # fmt: skip
-    _check(loop.run_until_complete(_exchange(app, scope, body)))
+    return _status(loop.run_until_complete(_exchange(app, scope, body))) < 400
 
 
 async def _exchange(app: App, scope: dict[str, Any], body: bytes) -> list[MutableMapping[str, Any]]:
@@ -88,7 +88,8 @@ async def _exchange(app: App, scope: dict[str, Any], body: bytes) -> list[Mutabl
     return sent
 
 
-def _check(sent: list[MutableMapping[str, Any]]) -> None:
+def _status(sent: list[MutableMapping[str, Any]]) -> int:
+    """The status of an answer that is as it must be."""
     start, *rest = sent
     assert start["type"] == "http.response.start"
     assert {message["type"] for message in rest} == {"http.response.body"}
@@ -99,6 +100,7 @@ def _check(sent: list[MutableMapping[str, Any]]) -> None:
     if start["status"] >= 400:
         error = json.loads(b"".join(message.get("body", b"") for message in rest))["error"]
         assert error.keys() == {"subject", "reason"}
+    return int(start["status"])
 
 
 def _form(*fields: tuple[str, str], charset: str = "", more: str = "") -> bytes:
