@@ -1,8 +1,8 @@
 """Doors: where bytes of strangers come in, each as a function that raises only if a promise is broken.
 
 A door says whether it took the bytes; a refusal (``EmorayError``) is an answer as well. Whatever else comes
-out is a finding. ``run.py`` feeds these from a fuzzer, ``test_doors.py`` with their own seeds and with what was
-found so far.
+out is a finding. ``run.py`` feeds these from a fuzzer, ``test_doors.py`` with their own seeds and with what
+was found so far.
 """
 
 from __future__ import annotations
