@@ -5,7 +5,8 @@
 Each recording ``NAME.flac`` (or wav, ogg, mp3) with a ``NAME.txt`` beside it (a line a note: onset s, offset
 s, MIDI pitch, which may be fractional) is scored by mir_eval.transcription: onset within 50 ms, pitch within
 50 cents, offsets ignored. ``f1`` is that of the notes as emoray uses them, in whole semitones; ``unrounded``
-that of the pitches before rounding; ``onset`` that of onsets alone. Others show what was found.
+that of the pitches before rounding; ``onset`` that of onsets alone. Others show what was found. ``librosa``
+says how many times as long as our pYIN its own takes for the same frames, thresholds and bins.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import sys
 import time
 from pathlib import Path
 
+import librosa
 import mir_eval
 import numpy as np
 
 from emoray.errors import AudioError
-from emoray.readers import melody
+from emoray.readers import melody, pitch
 from emoray.readers.audio import RATE, decode, levels, read_audio, track
 
 KINDS = {".flac", ".wav", ".ogg", ".mp3"}
@@ -26,9 +28,11 @@ KINDS = {".flac", ".wav", ".ogg", ".mp3"}
 
 def main(folder: Path) -> None:
     """Print a line a recording, and the means."""
-    print(f"{'recording':20} {'f1':>6} {'unrounded':>10} {'onset':>6} {'notes':>6} {'cpu s / s':>10}")
+    print(
+        f"{'recording':20} {'f1':>6} {'unrounded':>10} {'onset':>6} {'notes':>6} {'cpu s / s':>10} {'librosa':>8}"
+    )
     scores = []
-    track(np.zeros(RATE, np.float32))  # numba compiles once, and not on the clock
+    times_of_librosa(np.zeros(RATE, np.float32))  # numba compiles once, and not on the clock
     for path in sorted(path for path in folder.iterdir() if path.suffix in KINDS):
         data = path.read_bytes()
         start = time.process_time()
@@ -48,7 +52,7 @@ def main(folder: Path) -> None:
             onset = mir_eval.transcription.onset_precision_recall_f1(truth[:, :2], times)[2]
             scores.append((*found, onset))
             shown = f"{found[0]:6.3f} {found[1]:10.3f} {onset:6.3f}"
-        print(f"{path.name:20} {shown} {len(notes):6d} {cost:10.3f}")
+        print(f"{path.name:20} {shown} {len(notes):6d} {cost:10.3f} {times_of_librosa(decode(data)):6.1f} x")
     if scores:
         mean = np.mean(scores, axis=0)
         print(f"{'mean':20} {mean[0]:6.3f} {mean[1]:10.3f} {mean[2]:6.3f}")
@@ -62,6 +66,31 @@ def unrounded(data: bytes) -> tuple[np.ndarray, np.ndarray]:
     found = melody.segments(melody.unslipped(pitch), voiced & melody.audible(loudness), loudness)
     times = [(note.first * melody.FRAME, note.last * melody.FRAME) for note in found]
     return np.array(times), np.array([note.pitch for note in found])
+
+
+def times_of_librosa(samples: np.ndarray) -> float:
+    """How many times as long librosa's pYIN takes."""
+    ours, theirs = (
+        _seconds(lambda: track(samples)),
+        _seconds(
+            lambda: librosa.pyin(
+                samples,
+                sr=RATE,
+                fmin=float(librosa.midi_to_hz(melody.LOWEST)),
+                fmax=float(librosa.midi_to_hz(melody.HIGHEST)),
+                frame_length=pitch.WINDOW,
+                hop_length=pitch.HOP,
+                resolution=1 / pitch.PER_SEMITONE,
+            )
+        ),
+    )
+    return theirs / ours
+
+
+def _seconds(work) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
 
 
 def f1(truth: np.ndarray, times: np.ndarray, pitch: np.ndarray) -> float:

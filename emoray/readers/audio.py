@@ -1,4 +1,4 @@
-"""Recordings: a sung, hummed or played melody to notes, by librosa's pYIN.
+"""Recordings: a sung, hummed or played melody to notes.
 
 Conventions
 -----------
@@ -6,10 +6,8 @@ One melody line: of several voices at once only one is heard. Anything that libs
 OGG, MP3, AIFF ...) is mixed to one channel at ``RATE``. Of a recording longer than ``audio_seconds`` its end
 counts, because a seed goes on where it ends. Times count from the start of what is heard. Pitches are
 rounded to whole semitones in the performer's own tuning, if she keeps one. A recording is decoded and
-tracked in pieces, so memory grows only with its seconds at ``RATE``. The same bytes give the same notes.
-
-pYIN: Mauch and Dixon, "pYIN: A fundamental frequency estimator using probabilistic threshold distributions",
-2014. Bins of a fifth of a semitone instead of a tenth make it four times faster and lose nothing here.
+tracked (``pitch.py``) in pieces, so memory grows only with its seconds at ``RATE``. The same bytes give the
+same notes.
 """
 
 from __future__ import annotations
@@ -19,18 +17,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emoray.config import Limits
 from emoray.errors import AudioError
 from emoray.notes import Notes, as_notes
 from emoray.readers import melody
 from emoray.readers.melody import FRAME, Flags, Floats
+from emoray.readers.pitch import HOP, RATE, Samples, follow
 
-RATE = 16_000
-HOP = round(RATE * FRAME)
-WINDOW = 1024
-"""Samples in which pYIN looks for a period: 64 ms, four periods of the lowest note."""
 PIECE, CONTEXT = 3000, 100
 """Frames tracked at a time, and frames beside them that only inform the track."""
 STEADY = 0.5
@@ -38,8 +32,6 @@ STEADY = 0.5
 SILENT = -60.0
 """dB below full scale: a recording whose loud frames are below this is silent."""
 FORMATS = "WAV, FLAC, OGG or MP3"
-
-Samples = NDArray[np.float32]
 
 
 def read_audio(data: bytes, *, subject: object = "recording", limits: Limits = Limits()) -> Notes:  # noqa: B008
@@ -115,27 +107,14 @@ def track(samples: Samples) -> tuple[Floats, Flags]:
     Returns:
         ([t] pitch as fractional MIDI numbers, a guess where nobody sings; [t] True where somebody does).
     """
-    import librosa
-
     frames = len(samples) // HOP + 1
-    hertz, voiced = np.empty(frames), np.empty(frames, bool)
+    pitch, voiced = np.empty(frames), np.empty(frames, bool)
     for start in range(0, frames, PIECE):
         before = min(start, CONTEXT)
         stop = min(start + PIECE, frames)
-        heard = samples[(start - before) * HOP : (stop + CONTEXT) * HOP]
-        found, sung, _ = librosa.pyin(
-            heard,
-            sr=RATE,
-            fmin=float(librosa.midi_to_hz(melody.LOWEST)),
-            fmax=float(librosa.midi_to_hz(melody.HIGHEST)),
-            frame_length=WINDOW,
-            hop_length=HOP,
-            resolution=0.2,
-            fill_na=None,
-        )
-        hertz[start:stop] = found[before : before + stop - start]
-        voiced[start:stop] = sung[before : before + stop - start]
-    return librosa.hz_to_midi(hertz), voiced
+        found = follow(samples[(start - before) * HOP : (stop + CONTEXT) * HOP])
+        pitch[start:stop], voiced[start:stop] = (track[before : before + stop - start] for track in found)
+    return pitch, voiced
 
 
 def _notes(found: list[melody.Segment], subject: object) -> Notes:
