@@ -28,9 +28,8 @@ KINDS = {".flac", ".wav", ".ogg", ".mp3"}
 
 def main(folder: Path) -> None:
     """Print a line a recording, and the means."""
-    print(
-        f"{'recording':20} {'f1':>6} {'unrounded':>10} {'onset':>6} {'notes':>6} {'cpu s / s':>10} {'librosa':>8}"
-    )
+    columns = {"f1": 6, "unrounded": 10, "onset": 6, "notes": 6, "cpu s / s": 10, "librosa": 8}
+    print(f"{'recording':20}", *(f"{name:>{width}}" for name, width in columns.items()))
     scores = []
     times_of_librosa(np.zeros(RATE, np.float32))  # numba compiles once, and not on the clock
     for path in sorted(path for path in folder.iterdir() if path.suffix in KINDS):
