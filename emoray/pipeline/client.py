@@ -52,7 +52,7 @@ PASSING = (
 """Errors of the cluster and not of the item: the same call may succeed a moment later."""
 BUSY = (serving.BackPressureError, serving.ReplicaUnavailableError)
 """Those that no item brings about."""
-TOGETHER, MOST_BYTES = 64, 8_000_000
+TOGETHER, MOST_BYTES = 64, 64_000_000
 """Items in a call, and bytes of their files, at most: as many as a network composes at a time."""
 DEATHS = 2
 """Calls of an item that may die before it goes alone: replicas die for other reasons too."""

@@ -38,7 +38,9 @@ log = logging.getLogger(__name__)
 ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1", "DEEPFACE_BACKEND_ENGINE": "onnx"}
 """Of each replica; the libraries read them when they are imported."""
 SEEDS_AT_ONCE = 4
-"""Threads of one seed reader, and seeds in one call: a recording takes a second, a grain of them a minute."""
+"""In one call to a seed reader: a grain of recordings takes seconds."""
+LONG_SEED = 4 * 2**20
+"""Bytes; a larger one may be a recording of many minutes, which takes seconds."""
 SPARE = 8
 """Calls that a replica takes beyond its work: health checks, questions about the guidance."""
 
@@ -109,15 +111,19 @@ class Faces:
 
 
 class Seeds:
-    """Seeds, each read on its own: pYIN takes seconds for a recording."""
+    """Seeds, each read on its own, one after the other: threads would only wait for each other's GIL.
+
+    Long ones have a line of their own, so no other waits for them.
+    """
 
     def __init__(self, settings: ServeSettings, load: Callable[[ServeSettings], ReadSeed]) -> None:
         self._read, self._seconds = load(settings), settings.stage_timeout
-        self._turns = asyncio.Semaphore(SEEDS_AT_ONCE)
+        self._turn, self._turn_of_long = asyncio.Semaphore(1), asyncio.Semaphore(1)
 
     async def read(self, item: Item) -> Notes | Exception:
         """The seed's notes, or why there are none."""
-        async with self._turns:  # they wait here, because Serve looks for a free replica ever less often
+        turn = self._turn_of_long if len(item.seed) > LONG_SEED else self._turn
+        async with turn:  # they wait here, because Serve looks for a free replica ever less often
             with recorded_call("seeds", 1):
                 [notes] = await in_thread(self._seconds, together_or_alone, self._read_each, [item])
                 return notes

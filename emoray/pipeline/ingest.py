@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
 import shutil
@@ -27,8 +28,10 @@ from emoray.pipeline.metrics import record
 from emoray.progress import Meter
 from emoray.readers.metadata import PieceMetadata, read_metadata
 
-SHARD_FILES = 64
-"""Files in one task and in one part."""
+SHARD_FILES, MOST_SHARD_FILES = 64, 512
+"""Files in one task and in one part, at least and at most: a large part fills a worker's memory, ..."""
+TASKS = 512
+"""... and many tasks the driver's, which keeps 46 KB of each: parts grow before there are more than these."""
 _URI = re.compile(r"(s3|gs|gcs|file):/")
 SUMMARY = pa.schema([("summary", pa.string()), ("problem", pa.string())])
 """What a task tells the driver: what is in its part, or why it could not be written."""
@@ -92,8 +95,8 @@ def list_files(folder: Path, known: dict[str, PieceMetadata], *, only_listed: bo
     if not found:
         raise CorpusError(folder, "holds no .mid or .midi files; give the folder that does")
     named = sorted(known.keys() if only_listed else found | known.keys())
-    shards = (named[first : first + SHARD_FILES] for first in range(0, len(named), SHARD_FILES))
-    return pa.concat_tables(_named(shard, known) for shard in shards)  # dicts of them all would be large
+    some = (named[first : first + SHARD_FILES] for first in range(0, len(named), SHARD_FILES))
+    return pa.concat_tables(_named(few, known) for few in some)  # dicts of them all would be large
 
 
 def _walked(folder: Path) -> Iterator[tuple[Path, list[str]]]:
@@ -116,7 +119,8 @@ def _refuse_uris(*folders: Path) -> None:
 
 
 def _write_parts(files: pa.Table, root: Path, staging: Path) -> CorpusSummary:
-    shards = [files.slice(first, SHARD_FILES) for first in range(0, len(files), SHARD_FILES)]
+    size = shard_files(len(files))
+    shards = [files.slice(first, size) for first in range(0, len(files), size)]
     numbered = [
         shard.append_column("part", pa.array([number] * len(shard), pa.int32()))
         for number, shard in enumerate(shards)
@@ -132,6 +136,15 @@ def _write_parts(files: pa.Table, root: Path, staging: Path) -> CorpusSummary:
             summaries.append(CorpusSummary(**json.loads(row["summary"])))
             meter.advance(summaries[-1].rows)
     return corpus.added(iter(summaries))
+
+
+def shard_files(files: int) -> int:
+    """How many files of so many make a task.
+
+    >>> [shard_files(files) for files in (1_000, 100_000, 1_000_000)]
+    [64, 196, 512]
+    """
+    return min(max(SHARD_FILES, math.ceil(files / TASKS)), MOST_SHARD_FILES)
 
 
 def write_part(shard: pa.Table, root: Path, staging: Path) -> pa.Table:
