@@ -30,7 +30,7 @@ from emoray.readers.metadata import PieceMetadata, read_metadata
 
 SHARD_FILES, MOST_SHARD_FILES = 64, 512
 """Files in one task and in one part, at least and at most: a large part fills a worker's memory, ..."""
-TASKS = 512
+TASKS = 256
 """... and many tasks the driver's, which keeps 46 KB of each: parts grow before there are more than these."""
 _URI = re.compile(r"(s3|gs|gcs|file):/")
 SUMMARY = pa.schema([("summary", pa.string()), ("problem", pa.string())])
@@ -142,7 +142,7 @@ def shard_files(files: int) -> int:
     """How many files of so many make a task.
 
     >>> [shard_files(files) for files in (1_000, 100_000, 1_000_000)]
-    [64, 196, 512]
+    [64, 391, 512]
     """
     return min(max(SHARD_FILES, math.ceil(files / TASKS)), MOST_SHARD_FILES)
 
