@@ -6,16 +6,19 @@ Each recording ``NAME.flac`` (or wav, ogg, mp3) with a ``NAME.txt`` beside it (a
 s, MIDI pitch, which may be fractional) is scored by mir_eval.transcription: onset within 50 ms, pitch within
 50 cents, offsets ignored. ``f1`` is that of the notes as emoray uses them, in whole semitones; ``unrounded``
 that of the pitches before rounding; ``onset`` that of onsets alone. Others show what was found. ``librosa``
-says how many times as long as our pYIN its own takes for the same frames, thresholds and bins.
+says how many times as long as our pYIN its own takes for the same frames, thresholds and bins. Last comes
+the first recording in a process of its own, which librosa has to compile itself for.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
-import librosa
 import mir_eval
 import numpy as np
 
@@ -32,7 +35,8 @@ def main(folder: Path) -> None:
     print(f"{'recording':20}", *(f"{name:>{width}}" for name, width in columns.items()))
     scores = []
     times_of_librosa(np.zeros(RATE, np.float32))  # numba compiles once, and not on the clock
-    for path in sorted(path for path in folder.iterdir() if path.suffix in KINDS):
+    paths = sorted(path for path in folder.iterdir() if path.suffix in KINDS)
+    for path in paths:
         data = path.read_bytes()
         start = time.process_time()
         try:
@@ -55,6 +59,8 @@ def main(folder: Path) -> None:
     if scores:
         mean = np.mean(scores, axis=0)
         print(f"{'mean':20} {mean[0]:6.3f} {mean[1]:10.3f} {mean[2]:6.3f}")
+    for name, work in (("ours", "track"), ("librosa's", "by_librosa")):
+        print(f"the first recording of a new process, {name}: {first(work, paths[0])}")
 
 
 def unrounded(data: bytes) -> tuple[np.ndarray, np.ndarray]:
@@ -69,21 +75,38 @@ def unrounded(data: bytes) -> tuple[np.ndarray, np.ndarray]:
 
 def times_of_librosa(samples: np.ndarray) -> float:
     """How many times as long librosa's pYIN takes."""
-    ours, theirs = (
-        _seconds(lambda: track(samples)),
-        _seconds(
-            lambda: librosa.pyin(
-                samples,
-                sr=RATE,
-                fmin=float(librosa.midi_to_hz(melody.LOWEST)),
-                fmax=float(librosa.midi_to_hz(melody.HIGHEST)),
-                frame_length=pitch.WINDOW,
-                hop_length=pitch.HOP,
-                resolution=1 / pitch.PER_SEMITONE,
-            )
-        ),
+    return _seconds(lambda: by_librosa(samples)) / _seconds(lambda: track(samples))
+
+
+def by_librosa(samples: np.ndarray) -> None:
+    """What ``track`` does."""
+    import librosa
+
+    librosa.pyin(
+        samples,
+        sr=RATE,
+        fmin=float(librosa.midi_to_hz(melody.LOWEST)),
+        fmax=float(librosa.midi_to_hz(melody.HIGHEST)),
+        frame_length=pitch.WINDOW,
+        hop_length=pitch.HOP,
+        resolution=1 / pitch.PER_SEMITONE,
     )
-    return theirs / ours
+
+
+def first(work: str, path: Path) -> str:
+    """Seconds and memory of a new process that follows one recording, with nothing compiled before."""
+    code = f"""
+import resource, time
+begun = time.perf_counter()
+from pathlib import Path
+from voices import by_librosa, decode, track
+{work}(decode(Path({str(path)!r}).read_bytes()))
+most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(f"{{time.perf_counter() - begun:.1f}} s, {{most:.0f}} MB")
+"""
+    with tempfile.TemporaryDirectory() as cache:
+        environment = os.environ | {"NUMBA_CACHE_DIR": cache, "PYTHONPATH": str(Path(__file__).parent)}
+        return subprocess.check_output([sys.executable, "-c", code], text=True, env=environment).strip()
 
 
 def _seconds(work) -> float:

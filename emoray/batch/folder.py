@@ -33,7 +33,7 @@ RUN = "run.json"
 ENGINES = ("serve", "data")
 MOST_ROWS = 64
 """In a grain: as many as the network composes at once."""
-_PACKAGES = ("emoray", "ray", "torch", "numpy", "pyarrow", "symusic", "librosa", "pretty_midi")
+_PACKAGES = ("emoray", "ray", "torch", "numpy", "pyarrow", "symusic", "scipy", "pretty_midi")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ pYIN is Mauch and Dixon, "pYIN: A fundamental frequency estimator using probabil
 distributions", 2014, over YIN of de Cheveigne and Kawahara, 2002. It finds what ``librosa.pyin`` finds with
 these settings, in every frame, in an eighth of the time: there each pitch is weighed against all others from
 frame to frame, here against those that a voice can reach, and the troughs of many frames are weighed at once.
+Nor does it compile anything before the first recording.
 
 Pitches lie in bins of a fifth of a semitone, each bin voiced or unvoiced. Letters: **t** frames, **p**
 periods from the shortest on, **m** troughs of all frames, **n** bins, **w** bins within reach.
@@ -13,10 +14,12 @@ periods from the shortest on, **m** troughs of all frames, **n** bins, **w** bin
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 from emoray.readers.melody import FRAME, HIGHEST, LOWEST, Flags, Floats
 
@@ -27,7 +30,8 @@ HOP = round(RATE * FRAME)
 WINDOW = 1024
 """Samples in which a period is looked for: 64 ms, four periods of the lowest note."""
 LOWEST_HERTZ, HIGHEST_HERTZ = (440 * 2 ** ((key - 69) / 12) for key in (LOWEST, HIGHEST))
-SHORTEST_PERIOD, LONGEST_PERIOD = int(RATE / HIGHEST_HERTZ), int(np.ceil(RATE / LOWEST_HERTZ))
+SHORTEST_PERIOD, LONGEST_PERIOD = int(RATE / HIGHEST_HERTZ), math.ceil(RATE / LOWEST_HERTZ)
+FFT_SIZE = fft.next_fast_len(WINDOW + LONGEST_PERIOD, real=True)
 AT_ONCE = 250
 """Frames whose troughs are weighed at once: of noise, some 15,000."""
 
@@ -70,9 +74,8 @@ def follow(samples: Samples) -> tuple[Floats, Flags]:
 
 def difference(windows: Samples) -> Floats:
     """[t, p] YIN's cumulative mean normalised difference of [t, WINDOW]: near 0 at a period."""
-    import librosa
-
-    alike = librosa.autocorrelate(windows, max_size=LONGEST_PERIOD + 1)
+    spectrum = fft.rfft(windows, FFT_SIZE)
+    alike = fft.irfft(spectrum.real**2 + spectrum.imag**2, FFT_SIZE)[:, : LONGEST_PERIOD + 1]
     energy = np.cumsum(np.square(windows[:, :LONGEST_PERIOD]), axis=1)
     unlike = 2 * (alike[:, :1] - alike[:, 1:]) - energy
     mean = np.cumsum(unlike, axis=1) / np.arange(1, LONGEST_PERIOD + 1)
@@ -83,10 +86,10 @@ def difference(windows: Samples) -> Floats:
 
 def observed(yin: Floats) -> Floats:
     """[t, 2 n] chance of what is heard in each frame of [t, p] in each voiced, then each unvoiced bin."""
-    import librosa
-
-    lowest = librosa.util.localmin(yin, axis=1)
-    lowest[:, 0] = yin[:, 0] < yin[:, 1]
+    lowest = np.ones(yin.shape, bool)
+    lowest[:, 1:] &= yin[:, 1:] < yin[:, :-1]
+    lowest[:, :-1] &= yin[:, :-1] <= yin[:, 1:]
+    lowest[:, 0] &= yin[:, 0] < yin[:, 1]
     frame, period = np.nonzero(lowest)
     seen = np.zeros((len(yin), 2 * BINS))
     if len(frame):
@@ -154,13 +157,12 @@ def likeliest(seen: Floats) -> NDArray[np.int64]:
 @cache
 def reach() -> tuple[Floats, float]:
     """Logarithms of the chances to come [from, w, to, n] to bin n, by voicing, and to one out of reach."""
-    import librosa
-
-    width = 2 * REACH + 1
-    moves = librosa.sequence.transition_local(BINS, width, window="triangle", wrap=False)
-    switch = librosa.sequence.transition_loop(2, 1 - SWITCH)
-    within = np.full((2, width, 2, BINS), -np.inf)
-    for way in range(width):
-        to = np.arange(max(0, REACH - way), min(BINS, BINS + REACH - way))
-        within[:, way, :, to] = np.log(switch * moves[to + way - REACH, to, None, None] + TINY)
-    return within, float(np.log(TINY))
+    moves = np.arange(-REACH, REACH + 1)
+    weight = REACH + 1.0 - np.abs(moves)
+    total = np.convolve(np.ones(BINS), weight, mode="same")  # fewer moves lead from the ends of the range
+    origin = np.arange(BINS) + moves[:, None]
+    there = (origin >= 0) & (origin < BINS)
+    chance = np.where(there, weight[:, None] / total[origin.clip(0, BINS - 1)], 0)
+    switch = np.array([[1 - SWITCH, SWITCH], [SWITCH, 1 - SWITCH]])
+    within = np.log(switch[:, None, :, None] * chance[:, None] + TINY)
+    return np.where(there[:, None], within, -np.inf), float(np.log(TINY))
