@@ -19,7 +19,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import mir_eval
 import numpy as np
 
 from emoray.errors import AudioError
@@ -52,7 +51,7 @@ def main(folder: Path) -> None:
             times = np.stack([notes["onset"], notes["onset"] + notes["duration"]], axis=1)
             raw_times, raw = unrounded(data)
             found = f1(truth, times, notes["pitch"].astype(float)), f1(truth, raw_times, raw)
-            onset = mir_eval.transcription.onset_precision_recall_f1(truth[:, :2], times)[2]
+            onset = onset_f1(truth, times)
             scores.append((*found, onset))
             shown = f"{found[0]:6.3f} {found[1]:10.3f} {onset:6.3f}"
         print(f"{path.name:20} {shown} {len(notes):6d} {cost:10.3f} {times_of_librosa(decode(data)):6.1f} x")
@@ -96,12 +95,13 @@ def by_librosa(samples: np.ndarray) -> None:
 def first(work: str, path: Path) -> str:
     """Seconds and memory of a new process that follows one recording, with nothing compiled before."""
     code = f"""
-import resource, time
+import time
 begun = time.perf_counter()
 from pathlib import Path
 from voices import by_librosa, decode, track
 {work}(decode(Path({str(path)!r}).read_bytes()))
-most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+status = Path("/proc/self/status").read_text()
+most = int(status.partition("VmHWM:")[2].split()[0]) / 1024
 print(f"{{time.perf_counter() - begun:.1f}} s, {{most:.0f}} MB")
 """
     with tempfile.TemporaryDirectory() as cache:
@@ -117,10 +117,19 @@ def _seconds(work) -> float:
 
 def f1(truth: np.ndarray, times: np.ndarray, pitch: np.ndarray) -> float:
     """Note F1 of mir_eval, offsets ignored."""
+    import mir_eval
+
     hertz = [440 * 2 ** ((column - 69) / 12) for column in (truth[:, 2], pitch)]
     return mir_eval.transcription.precision_recall_f1_overlap(
         truth[:, :2], hertz[0], times, hertz[1], offset_ratio=None
     )[2]
+
+
+def onset_f1(truth: np.ndarray, times: np.ndarray) -> float:
+    """The same of onsets alone."""
+    import mir_eval
+
+    return mir_eval.transcription.onset_precision_recall_f1(truth[:, :2], times)[2]
 
 
 if __name__ == "__main__":
