@@ -1,8 +1,9 @@
-"""What answers items while it closes, with stages that are made here; no cluster."""
+"""What answers items while it closes, and what reads seeds, with stages that are made here; no cluster."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,8 @@ from emoray.config import Request
 from emoray.items import Item, Result
 from emoray.notes import Notes, as_notes
 from emoray.pipeline.client import passes
-from emoray.pipeline.deployments import Answers
+from emoray.pipeline.deployments import LONG_SEED, Answers, Seeds
+from emoray.web.settings import ServeSettings
 
 NOTE = as_notes([0.0], [0.4], [60], [80])
 ITEM = Item(id="a", seed=b"", valence=1.0)
@@ -70,5 +72,30 @@ def test_who_comes_when_as_many_are_under_way_as_may_be_hears_it_at_once():
         assert passes(busy.value)
         composed.set()
         assert (await under_way).status == (await answers.answer(ITEM)).status == "ok"
+
+    asyncio.run(scenario())
+
+
+def test_seeds_are_read_one_after_the_other_and_none_waits_for_a_long_one():
+    """Each by a thread that holds the GIL most of the time; a long recording takes it for seconds."""
+    may_end, at_once, most = threading.Event(), [], []
+
+    def read(item: Item) -> Notes:
+        at_once.append(item)
+        most.append(len(at_once))
+        if item.id == "long":
+            assert may_end.wait(10)
+        at_once.remove(item)
+        return NOTE
+
+    async def scenario() -> None:
+        seeds = Seeds(ServeSettings(), lambda _: read)
+        long = asyncio.create_task(seeds.read(Item(id="long", seed=bytes(LONG_SEED + 1))))
+        await asyncio.sleep(0.05)
+        short = await asyncio.wait_for(seeds.read_many([ITEM] * 20), 5)
+        assert (len(short), long.done()) == (20, False)
+        may_end.set()
+        await long
+        assert max(most) == 2
 
     asyncio.run(scenario())
