@@ -4,7 +4,7 @@ Conventions
 -----------
 pYIN is Mauch and Dixon, "pYIN: A fundamental frequency estimator using probabilistic threshold
 distributions", 2014, over YIN of de Cheveigne and Kawahara, 2002. It finds what ``librosa.pyin`` finds with
-these settings, in every frame, in an eighth of the time: there each pitch is weighed against all others from
+these settings, in every frame, in a tenth of the time: there each pitch is weighed against all others from
 frame to frame, here against those that a voice can reach, and the troughs of many frames are weighed at once.
 Nor does it compile anything before the first recording.
 
