@@ -16,7 +16,6 @@ from emoray.cli.shared import (
     read_bytes,
     render_beside,
     say,
-    start_ray,
 )
 from emoray.errors import ConfigError
 
@@ -31,13 +30,12 @@ def demo(out: Annotated[Path, typer.Option(help="Where everything goes.")] = Pat
     from emoray.demo.files import write_demo
 
     _fresh(out)
-    start_ray(local=True)
     say("1. The embedded pieces")
     files = write_demo(out / "input")
     say("2. Ingest")
-    ingest(files.midi, out=out / "corpus", metadata=files.metadata)
+    ingest(files.midi, out=out / "corpus", metadata=files.metadata, local=True)
     say("3. Emotion clusters")
-    cluster(out / "corpus", out=out / "emotion.json", labels=files.labels)
+    cluster(out / "corpus", out=out / "emotion.json", labels=files.labels, local=True)
     say(f"4. Train: {EPOCHS} short epochs, to see it work; the music below comes from the shipped network")
     train(
         out / "corpus",
@@ -45,6 +43,7 @@ def demo(out: Annotated[Path, typer.Option(help="Where everything goes.")] = Pat
         out=out / "run",
         epochs=EPOCHS,
         epoch_windows=EPOCH_WINDOWS,
+        local=True,
     )
     say("5. A batch through Ray Serve")
     rows = _batch(files.manifest, out / "batch")

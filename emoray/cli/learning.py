@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from emoray.cli.shared import Local, RandomSeed, app, say, start_ray, write_bytes
+from emoray.cli.shared import Local, RandomSeed, app, say, start_ray, start_ray_for, write_bytes
 from emoray.config import PRESETS, ExpressivePreset, SeedPreset
 from emoray.errors import ConfigError
 
@@ -17,6 +17,9 @@ Preset = Literal[PRESETS]  # type: ignore[valid-type]  # the one list, unpacked
 Music = Literal["own", "maestro"]
 Split = Literal["train", "validation", "test", "all"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+FILE_SECONDS, PIECE_SECONDS, NOTE_SECONDS = 0.003, 0.002, 0.0005
+"""Of a core: to ingest a performance, to compute its features, to evaluate a note."""
 
 
 @app.command()
@@ -31,12 +34,14 @@ def ingest(
     local: Local = False,
 ) -> None:
     """Read a folder of MIDI into a corpus of Parquet."""
-    start_ray(local=local)
     from emoray.pipeline.ingest import ingest as run
 
     if only_listed and metadata is None:
         raise ConfigError("--only-listed", "needs a list; give --metadata as well")
-    summary = run(midi_dir, out, metadata=metadata, overwrite=overwrite, only_listed=only_listed)
+    summary = run(
+        midi_dir, out, metadata=metadata, overwrite=overwrite, only_listed=only_listed,
+        before=lambda files: start_ray_for(files * FILE_SECONDS, local=local),
+    )  # fmt: skip
     splits = ", ".join(f"{count:,} {split}" for split, count in summary.splits.items())
     say(f"{out}: {summary.rows:,} rows, {summary.errors:,} errors, {summary.notes:,} notes ({splits})")
     for reason, count in summary.reasons.items():
@@ -53,10 +58,11 @@ def cluster(
     local: Local = False,
 ) -> None:
     """Find the two emotion clusters of a corpus."""
+    from emoray.dataset.corpus import open_corpus
     from emoray.readers.labels import read_labels
 
     labelled = read_labels(labels) if labels else []
-    start_ray(local=local)
+    start_ray_for(open_corpus(corpus).rows * PIECE_SECONDS, local=local)
     from emoray.dataset.clusters import cluster_report
     from emoray.pipeline.cluster import cluster_corpus
     from emoray.writers.plot import cluster_picture
@@ -154,7 +160,11 @@ def evaluate(
     local: Local = False,
 ) -> None:
     """Measure how well a checkpoint predicts held-out pieces and, with --all, how what it composes sounds."""
-    start_ray(local=local)
+    from emoray.dataset.corpus import open_corpus
+
+    if everything:
+        start_ray(local=local)
+    start_ray_for(open_corpus(corpus).notes * NOTE_SECONDS, local=local)
     from emoray.evaluate import tables
     from emoray.pipeline.evaluate import evaluate as run
 

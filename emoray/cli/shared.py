@@ -30,7 +30,7 @@ LogFormat = Literal[logs.FORMATS]  # type: ignore[valid-type]
 Checkpoint = Annotated[Path | None, typer.Option(help="Checkpoint folder; by default the one that ships.")]
 Faces = Annotated[str, typer.Option(help="Face backend: auto, deepface or fer-mini.")]
 GuidanceMode = Annotated[Guidance | None, typer.Option(help="How the emotion bends the notes.")]
-Local = Annotated[bool, typer.Option("--local", help="Start Ray here even if RAY_ADDRESS names a cluster.")]
+Local = Annotated[bool, typer.Option("--local", help="Work here even if RAY_ADDRESS names a cluster.")]
 RandomSeed = Annotated[int, typer.Option(min=0, help="The same number, the same result.")]
 
 WORKER_ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1", "DEEPFACE_BACKEND_ENGINE": "onnx"}
@@ -107,6 +107,24 @@ def start_ray(*, local: bool = False) -> None:
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # Ray set its own handler
     for name in ("ray.data", "ray.train", "ray.serve", "ray"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+RAY_START = 12.0
+"""Seconds until Ray and the workers of Ray Data have started on a machine."""
+
+
+def start_ray_for(seconds: float, *, local: bool) -> None:
+    """``start_ray``, unless no cluster is named and this process would be done before Ray has started.
+
+    Args:
+        seconds: what the work takes one core, roughly.
+        local: leave a cluster that is named alone.
+
+    Raises:
+        ClusterError: the cluster cannot be reached.
+    """
+    if seconds > RAY_START or ("RAY_ADDRESS" in os.environ and not local):
+        start_ray(local=local)
 
 
 def say(text: str) -> None:

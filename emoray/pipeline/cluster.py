@@ -1,4 +1,4 @@
-"""Cluster: a corpus to emotion clusters; Ray Data computes the features, scikit-learn fits on the driver.
+"""Cluster: a corpus to emotion clusters; features part by part, scikit-learn fits on the driver.
 
 Only the training split is clustered, so that nothing later is judged on what it was fitted to. The driver
 holds nine numbers a window: eight megabytes for all of MAESTRO.
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from emoray.config import SeedPreset
@@ -19,7 +20,7 @@ from emoray.dataset.clusters import EmotionClusters, LabelledPiece, fit_clusters
 from emoray.dataset.features import FEATURES, window_features
 from emoray.errors import CorpusError, EmorayError
 from emoray.pipeline.metrics import record
-from emoray.pipeline.parts import over_parts
+from emoray.pipeline.parts import on_parts
 from emoray.progress import Meter
 from emoray.readers.labels import Label
 from emoray.readers.midi import read_midi
@@ -55,11 +56,9 @@ def corpus_features(folder: Path, window: int) -> NDArray[np.float32]:
         )
     blocks = []
     with Meter("features", summary.splits["train"], "pieces") as meter:
-        for block in over_parts(folder, features_of, window=window).iter_batches(
-            batch_size=None, batch_format="numpy"
-        ):
-            blocks.append(np.stack([block[name] for name in FEATURES], axis=1))
-            meter.advance(int(block["pieces"].sum()))
+        for block in on_parts(folder, features_of, window=window):
+            blocks.append(np.stack([block[name].to_numpy() for name in FEATURES], axis=1))
+            meter.advance(pc.sum(block["pieces"]).as_py() or 0)
     features = np.concatenate(blocks)
     return features[np.lexsort(features.T)]  # blocks arrive in any order; k-means should not notice
 

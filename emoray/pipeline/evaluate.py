@@ -1,4 +1,4 @@
-"""Evaluate: the likelihood of one split under checkpoints, by Ray Data: pieces in parts, sums back.
+"""Evaluate: the likelihood of one split under checkpoints, part by part: pieces there, sums back.
 
 What a checkpoint composes is measured in ``control.py``.
 """
@@ -22,7 +22,7 @@ from emoray.evaluate.grid import added
 from emoray.evaluate.likelihood import UNKNOWN, Deviations, Sums, likelihood_report, likelihood_sums
 from emoray.model.checkpoint import best_device, load_checkpoint
 from emoray.notes import Notes
-from emoray.pipeline.parts import over_parts
+from emoray.pipeline.parts import on_parts
 from emoray.progress import Meter
 
 SPLITS = ("train", "validation", "test", "all")
@@ -79,14 +79,19 @@ def _likelihood(
 def _sums(folder: Path, split: str, pieces: int, work: dict[str, Any]) -> Sums:
     found: dict[int, Sums] = {}
     with Meter(f"evaluate {split}", pieces, "pieces") as meter:
-        for row in over_parts(folder, sums_of, split=None if split == "all" else split, **work).iter_rows():
-            found[row["part"]] = json.loads(row["sums"])
-            meter.advance(row["pieces"])
+        for sums in on_parts(folder, sums_of, split=None if split == "all" else split, **work):
+            for row in sums.to_pylist():
+                found[row["part"]] = json.loads(row["sums"])
+                meter.advance(row["pieces"])
     return added([found[part] for part in sorted(found)])  # in order, so that rounding is the same each time
 
 
 def _counts(folder: Path) -> TrainingCounts:
-    counts = {row["part"]: row["counts"] for row in over_parts(folder, counts_of).iter_rows()}
+    counts = {
+        part: flat.values.to_numpy()
+        for table in on_parts(folder, counts_of)
+        for part, flat in zip(table["part"].to_pylist(), table["counts"], strict=True)
+    }
     return TrainingCounts.from_flat(np.sum([counts[part] for part in sorted(counts)], axis=0))
 
 

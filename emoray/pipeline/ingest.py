@@ -1,4 +1,4 @@
-"""Ingest: a folder of MIDI to a corpus, by Ray Data.
+"""Ingest: a folder of MIDI to a corpus.
 
 Each task opens a shard of files and writes its own part, by a temporary name and a rename, so a task that
 runs twice writes the same file twice. Everything goes to a staging folder beside the target; only when all
@@ -15,16 +15,16 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import ray.data
 
 from emoray.dataset import corpus
 from emoray.dataset.corpus import CorpusSummary
 from emoray.errors import CorpusError
 from emoray.pipeline.metrics import record
+from emoray.pipeline.parts import on_each
 from emoray.progress import Meter
 from emoray.readers.metadata import PieceMetadata, read_metadata
 
@@ -44,8 +44,17 @@ def ingest(
     metadata: Path | None = None,
     overwrite: bool = False,
     only_listed: bool = False,
+    before: Callable[[int], object] | None = None,
 ) -> CorpusSummary:
-    """Read all MIDI under ``folder`` into a corpus at ``out``; ``only_listed``: what the metadata names.
+    """Read all MIDI under ``folder`` into a corpus at ``out``.
+
+    Args:
+        folder: searched with all its folders.
+        out: made as a whole or not at all.
+        metadata: see ``read_metadata``.
+        overwrite: replace a corpus that is there.
+        only_listed: leave out what the metadata does not name.
+        before: called with the number of files before any is read, to get ready for so many.
 
     Raises:
         CorpusError: nothing to read, nowhere to write, or ``out`` is there and ``overwrite`` is not set.
@@ -55,6 +64,8 @@ def ingest(
     files = list_files(folder, known, only_listed=only_listed)
     if out.exists() and not overwrite:
         raise CorpusError(out, "exists already; choose another folder or pass --overwrite")
+    if before is not None:
+        before(len(files))
     staging = out.with_name(f"{out.name}.staging-{uuid.uuid4().hex[:8]}")
     old, rest = (staging.with_name(f"{staging.name}-{name}") for name in ("old", "rest"))
     try:
@@ -125,16 +136,14 @@ def _write_parts(files: pa.Table, root: Path, staging: Path) -> CorpusSummary:
         shard.append_column("part", pa.array([number] * len(shard), pa.int32()))
         for number, shard in enumerate(shards)
     ]
-    dataset = ray.data.from_arrow(numbered).map_batches(
-        write_part, batch_size=None, batch_format="pyarrow", fn_kwargs={"root": root, "staging": staging}
-    )
     summaries = []
     with Meter("ingest", len(files), "files") as meter:
-        for row in dataset.iter_rows():
-            if row["problem"] is not None:
-                raise OSError(None, row["problem"])  # as if it had happened here
-            summaries.append(CorpusSummary(**json.loads(row["summary"])))
-            meter.advance(summaries[-1].rows)
+        for told in on_each(numbered, write_part, root=root, staging=staging):
+            for row in told.to_pylist():
+                if row["problem"] is not None:
+                    raise OSError(None, row["problem"])  # as if it had happened here
+                summaries.append(CorpusSummary(**json.loads(row["summary"])))
+                meter.advance(summaries[-1].rows)
     return corpus.added(iter(summaries))
 
 

@@ -1,38 +1,74 @@
-"""Parts: work on a corpus, one task for each of its parts, by Ray Data.
+"""Parts: the same work on each of many tables, by Ray Data where Ray has been started, else in this process.
 
-Reading inside the task, rather than letting Ray plan the reads, gives every CPU work and progress its steps:
-Ray would read a small corpus in one or two tasks. Results come in any order; ``part`` says whose they are.
+Small work is done here before Ray would have started. A task opens its files itself, rather than letting Ray
+plan the reads: that gives every CPU work and progress its steps, where Ray would read a small corpus in one
+or two tasks, and keeps a row for a file that cannot be read. Results come in any order; of the parts of a
+corpus, the column ``part`` says whose they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import ray.data
 
 from emoray.dataset import corpus
+from emoray.pipeline.metrics import under_ray
+
+if TYPE_CHECKING:  # Ray is imported where it is used: small work goes without
+    import ray.data
+
+Work = Callable[..., pa.Table]
+"""Table to table; what runs in a worker."""
 
 
-def over_parts(folder: Path, work: Callable[..., pa.Table], **options: Any) -> ray.data.Dataset:
-    """``work(rows of the corpus, **options)`` for each part of a corpus, which must be on shared storage.
+def on_each(tables: list[pa.Table], work: Work, /, **options: Any) -> Iterator[pa.Table]:
+    """``work(table, **options)`` of each table, in any order."""
+    if under_ray():
+        yield from by_ray(tables, work, **options).iter_batches(batch_size=None, batch_format="pyarrow")
+    else:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # writing and multiplying let others run
+            yield from pool.map(partial(work, **options), tables)
+
+
+def by_ray(tables: list[pa.Table], work: Work, /, **options: Any) -> ray.data.Dataset:
+    """What ``on_each`` gives, by Ray Data and before it is run."""
+    import ray.data
+
+    return ray.data.from_arrow(tables).map_batches(
+        work, batch_size=None, batch_format="pyarrow", fn_kwargs=options
+    )
+
+
+def on_parts(folder: Path, work: Work, /, **options: Any) -> Iterator[pa.Table]:
+    """``work(rows of the corpus, **options)`` for each part of a corpus, which every node must see.
 
     Returns:
         What work returned, with the column ``part`` (its number) added.
     """
-    tasks = [
+    return on_each(_tasks(folder), on_part, work=work, options=options)
+
+
+def parts_by_ray(folder: Path, work: Work, /, **options: Any) -> ray.data.Dataset:
+    """What ``on_parts`` gives, by Ray Data and before it is run."""
+    return by_ray(_tasks(folder), on_part, work=work, options=options)
+
+
+def _tasks(folder: Path) -> list[pa.Table]:
+    """What ``on_part`` asks for: the number and the path of each part of a corpus."""
+    return [
         pa.table({"part": pa.array([number], pa.int32()), "path": [str(part.resolve())]})
         for number, part in enumerate(corpus.parts(folder))
     ]
-    return ray.data.from_arrow(tasks).map_batches(
-        on_part, batch_size=None, batch_format="pyarrow", fn_kwargs={"work": work, "options": options}
-    )
 
 
-def on_part(task: pa.Table, work: Callable[..., pa.Table], options: dict[str, Any]) -> pa.Table:
+def on_part(task: pa.Table, work: Work, options: dict[str, Any]) -> pa.Table:
     """Read one part and work on it: runs in a worker."""
     [number], [path] = task["part"].to_pylist(), task["path"].to_pylist()
     result = work(pq.read_table(path, schema=corpus.SCHEMA), **options)

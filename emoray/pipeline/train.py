@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import ray
 import ray.data
 import ray.train
@@ -37,7 +36,7 @@ from emoray.errors import ClusterError, CorpusError
 from emoray.model.checkpoint import Network, load_checkpoint, new_network
 from emoray.model.training import Standing
 from emoray.pipeline.expressive_worker import ExpressiveWorker
-from emoray.pipeline.parts import over_parts
+from emoray.pipeline.parts import parts_by_ray
 from emoray.pipeline.run_folder import RunFolder, Weights, load_state, save_state
 from emoray.pipeline.seed_worker import SeedWorker
 from emoray.pipeline.workers import Place, over_workers, record_epoch
@@ -191,16 +190,9 @@ def _split_by_ray(preset: Preset) -> list[str]:
 def load_pieces(folder: Path) -> dict[str, ray.data.Dataset]:
     """The training and validation pieces of a corpus, loaded: lazy data would wait for the workers' CPUs."""
     return {
-        split: over_parts(folder, of_split, split=split).materialize() for split in ("train", "validation")
+        split: parts_by_ray(folder, corpus.good_rows, split=split).materialize()
+        for split in ("train", "validation")
     }
-
-
-def of_split(table: pa.Table, split: str) -> pa.Table:
-    """Good rows of one split: runs in a worker."""
-    good = [error is None and found == split for error, found in zip(
-        table["error"].to_pylist(), table["split"].to_pylist(), strict=True
-    )]  # fmt: skip
-    return table.filter(pa.array(good, pa.bool_()))
 
 
 def train_worker(config: dict[str, Any]) -> None:

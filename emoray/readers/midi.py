@@ -65,13 +65,18 @@ def read_performance(
     pitch, velocity, *ticks = (np.concatenate(column) for column in zip(*tracks, strict=True))
     if len(pitch) > limits.midi_notes:
         raise MidiError(subject, f"holds more than {limits.midi_notes:,} notes; cut it into pieces")
+    if len(tracks) > 1:
+        order = np.lexsort((pitch, ticks[0]))
+        pitch, velocity, *ticks = (column[order] for column in (pitch, velocity, *ticks))
     onset, released, silent = (_seconds(some, score) for some in ticks)
     last = max(onset.max(), silent.max())
     if last > limits.midi_seconds:
         reason = f"lasts {last:,.0f} seconds, more than {limits.midi_seconds:,.0f}"
         raise MidiError(subject, f"{reason}; cut it into pieces")
     key_down = as_notes(onset, released - onset, pitch, velocity, subject=subject)
-    return key_down, as_notes(onset, silent - onset, pitch, velocity, subject=subject)
+    sounding = key_down.copy()  # in the same order, and no note is shorter than its key is down
+    sounding["duration"] = silent - onset
+    return key_down, sounding
 
 
 def _score(data: bytes, subject: object, limits: Limits) -> Any:
@@ -120,8 +125,10 @@ def _performed(track: Any) -> _Performed:
     notes, pedals = track.notes.numpy(), track.pedals.numpy()
     pitch, velocity = notes["pitch"].astype(np.uint8), notes["velocity"].astype(np.uint8)
     time, duration = notes["time"].astype(np.int64), notes["duration"].astype(np.int64)
-    order = np.argsort(time << 7 | pitch, kind="stable")
-    pitch, velocity, time, duration = pitch[order], velocity[order], time[order], duration[order]
+    place = time << 7 | pitch
+    if (place[1:] < place[:-1]).any():
+        order = np.argsort(place, kind="stable")
+        pitch, velocity, time, duration = pitch[order], velocity[order], time[order], duration[order]
     by_pitch = np.argsort(pitch, kind="stable")
     end = np.empty_like(time)
     end[by_pitch] = _ends(pitch[by_pitch], time[by_pitch], duration[by_pitch])

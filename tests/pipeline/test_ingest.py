@@ -10,10 +10,9 @@ import pytest
 from emoray.dataset import corpus
 from emoray.errors import CorpusError
 from emoray.notes import as_notes
+from emoray.pipeline import parts
 from emoray.pipeline.ingest import SHARD_FILES, ingest, list_files, write_part
 from emoray.writers.midi import midi_bytes
-
-pytestmark = pytest.mark.ray
 
 
 def write_tune(path, random_seed=0, count=30):
@@ -43,7 +42,7 @@ def collection(tmp_path):
     return folder
 
 
-def test_every_file_and_every_row_of_the_metadata_is_a_row(ray_cluster, collection, tmp_path):
+def test_every_file_and_every_row_of_the_metadata_is_a_row(collection, tmp_path):
     summary = ingest(collection, tmp_path / "corpus", metadata=collection / "metadata.csv")
     assert (summary.rows, summary.errors, summary.notes) == (SHARD_FILES + 5 + 3, 3, (SHARD_FILES + 5) * 30)
     assert sum(summary.reasons.values()) == 3
@@ -56,14 +55,40 @@ def test_every_file_and_every_row_of_the_metadata_is_a_row(ray_cluster, collecti
     assert json.loads((tmp_path / "corpus" / corpus.SUCCESS).read_text())["rows"] == summary.rows
 
 
-def test_the_same_files_make_the_same_bytes(ray_cluster, collection, tmp_path):
-    for name in ("one", "two"):
-        ingest(collection, tmp_path / name)
-    for part in corpus.parts(tmp_path / "one"):
-        assert part.read_bytes() == (tmp_path / "two" / part.name).read_bytes()
+def test_the_same_files_make_the_same_bytes(collection, tmp_path):
+    ingest(collection, tmp_path / "one")
+    ingest(collection, tmp_path / "two")
+    assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
 
 
-def test_a_corpus_is_not_replaced_unless_asked_and_then_as_a_whole(ray_cluster, collection, tmp_path):
+@pytest.mark.ray
+def test_ray_makes_the_bytes_that_this_process_makes(ray_cluster, collection, tmp_path, monkeypatch):
+    ingest(collection, tmp_path / "by ray", metadata=collection / "metadata.csv")
+    monkeypatch.setattr(parts, "under_ray", lambda: False)
+    ingest(collection, tmp_path / "here", metadata=collection / "metadata.csv")
+    assert bytes_of(tmp_path / "by ray") == bytes_of(tmp_path / "here")
+
+
+def bytes_of(corpus):
+    """Every file of a corpus; there are two parts and the summary."""
+    files = {path.name: path.read_bytes() for path in corpus.iterdir()}
+    assert len(files) == 3
+    return files
+
+
+def test_one_is_told_how_many_files_there_are_before_any_is_read(collection, tmp_path):
+    class TooMany(Exception):
+        pass
+
+    def refuse(files):
+        raise TooMany(files)
+
+    with pytest.raises(TooMany, match=str(SHARD_FILES + 7)):
+        ingest(collection, tmp_path / "corpus", before=refuse)
+    assert not (tmp_path / "corpus").exists()
+
+
+def test_a_corpus_is_not_replaced_unless_asked_and_then_as_a_whole(collection, tmp_path):
     out = tmp_path / "corpus"
     ingest(collection, out)
     with pytest.raises(CorpusError, match="exists already; choose another folder or pass --overwrite"):
@@ -73,7 +98,7 @@ def test_a_corpus_is_not_replaced_unless_asked_and_then_as_a_whole(ray_cluster, 
     assert [path.name for path in tmp_path.iterdir() if "staging" in path.name] == []
 
 
-def test_an_ingest_that_cannot_finish_leaves_nothing_behind(ray_cluster, collection, tmp_path):
+def test_an_ingest_that_cannot_finish_leaves_nothing_behind(collection, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CorpusError, match="cannot be written"):
         ingest(collection, tmp_path / "file" / "corpus")

@@ -58,6 +58,7 @@ class Recorder:
 def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
     monkeypatch.setattr(metrics, "_instrument", recorder)
+    monkeypatch.setattr(metrics, "under_ray", lambda: True)
     return recorder
 
 
