@@ -66,9 +66,10 @@ LOOKS = {
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.4",
     "LOG_NAME_UPDATE_INTERVAL_S": "5",
     "REPORTER_UPDATE_INTERVAL_MS": "10000",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
 """How often a Ray of our own looks after replicas, after logs that nobody follows, and at its machine: by its
-defaults that takes a tenth of a core."""
+defaults that takes a tenth of a core. Nor does a process watch whether the machine is about to go."""
 
 
 def start_ray(*, local: bool = False) -> None:

@@ -174,7 +174,8 @@ def piece_lengths(folder: Path, split: str) -> NDArray[np.int64]:
     for part in parts(folder):
         table = pq.read_table(part, columns=["split", "error", "pitch"])
         notes = pc.list_value_length(table["pitch"]).to_numpy()
-        lengths.append(notes[_good(table, split).to_numpy()])
+        good = pc.and_(pc.equal(table["split"], split), pc.is_null(table["error"])).fill_null(False)
+        lengths.append(notes[good.to_numpy()])
     return np.concatenate(lengths)
 
 
@@ -200,16 +201,6 @@ def pieces_of(
             for name in FIELDS:
                 notes[name] = columns[name][index].values.to_numpy(zero_copy_only=False)
             yield record, notes
-
-
-def good_rows(table: pa.Table, split: str) -> pa.Table:
-    """Those rows of ``SCHEMA`` that hold notes and are of a split."""
-    return table.filter(_good(table, split))
-
-
-def _good(table: pa.Table, split: str) -> pa.ChunkedArray:
-    """[rows] whether a row holds notes and is of a split."""
-    return pc.and_(pc.equal(table["split"], split), pc.is_null(table["error"])).fill_null(False)
 
 
 def _kind(error: str) -> str:

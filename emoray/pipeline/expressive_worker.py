@@ -11,6 +11,7 @@ spans are all shorter than another worker's is padded with places that weigh not
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,23 +24,26 @@ from emoray.model import expressive_training as training
 from emoray.model.expressive import ExpressiveNetwork
 from emoray.model.optimizer import ExpressiveOptimizer
 from emoray.model.training import Standing
-from emoray.notes import Notes
 from emoray.pipeline.workers import Place, over_workers, pieces_of, recorded
+
+PREDICTABLE = 2
+"""Notes of a piece with a note to predict."""
 
 
 class ExpressiveWorker:
     """An expressive network, its optimizer, and what this worker trains it on."""
 
-    def __init__(self, preset: ExpressivePreset, place: Place) -> None:
+    def __init__(self, preset: ExpressivePreset, place: Place, folder: Path) -> None:
         self.place = place
-        self.pieces = _usable("train")[place.rank :: place.world]
+        self.pieces = pieces_of(folder, "train", place, least=PREDICTABLE, sounding=True)
         [notes] = over_workers([sum(len(piece) for piece in self.pieces)], "sum")
         [longest] = over_workers([max(len(piece) for piece in self.pieces)], "max")
         self.preset = training.fitted(preset, int(notes), int(longest), place.world)
         self.updates = training.epoch_updates(self.preset, int(longest))
         self.skipped = 0
         """Updates of this epoch that batches of short spans did without: the learning rate counts them."""
-        self.validation = beginnings(_usable("validation"), preset)[place.rank :: place.world]
+        held_out = pieces_of(folder, "validation", least=PREDICTABLE, sounding=True)
+        self.validation = beginnings(held_out, preset)[place.rank :: place.world]
         self.network = ExpressiveNetwork(preset)
         self.optimizer = ExpressiveOptimizer(self.network, self.preset)
 
@@ -92,8 +96,3 @@ class ExpressiveWorker:
     def _size(self) -> int:
         """Spans of one batch on this worker."""
         return self.preset.batch_size // self.place.world
-
-
-def _usable(split: str) -> list[Notes]:
-    """Pieces with a note to predict."""
-    return [notes for notes in pieces_of(split, sounding=True) if len(notes) > 1]

@@ -13,16 +13,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emoray.dataset import corpus
 from emoray.pipeline.metrics import under_ray
-
-if TYPE_CHECKING:  # Ray is imported where it is used: small work goes without
-    import ray.data
 
 Work = Callable[..., pa.Table]
 """Table to table; what runs in a worker."""
@@ -31,19 +28,15 @@ Work = Callable[..., pa.Table]
 def on_each(tables: list[pa.Table], work: Work, /, **options: Any) -> Iterator[pa.Table]:
     """``work(table, **options)`` of each table, in any order."""
     if under_ray():
-        yield from by_ray(tables, work, **options).iter_batches(batch_size=None, batch_format="pyarrow")
+        import ray.data
+
+        dataset = ray.data.from_arrow(tables).map_batches(
+            work, batch_size=None, batch_format="pyarrow", fn_kwargs=options
+        )
+        yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
     else:
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # writing and multiplying let others run
             yield from pool.map(partial(work, **options), tables)
-
-
-def by_ray(tables: list[pa.Table], work: Work, /, **options: Any) -> ray.data.Dataset:
-    """What ``on_each`` gives, by Ray Data and before it is run."""
-    import ray.data
-
-    return ray.data.from_arrow(tables).map_batches(
-        work, batch_size=None, batch_format="pyarrow", fn_kwargs=options
-    )
 
 
 def on_parts(folder: Path, work: Work, /, **options: Any) -> Iterator[pa.Table]:
@@ -52,20 +45,11 @@ def on_parts(folder: Path, work: Work, /, **options: Any) -> Iterator[pa.Table]:
     Returns:
         What work returned, with the column ``part`` (its number) added.
     """
-    return on_each(_tasks(folder), on_part, work=work, options=options)
-
-
-def parts_by_ray(folder: Path, work: Work, /, **options: Any) -> ray.data.Dataset:
-    """What ``on_parts`` gives, by Ray Data and before it is run."""
-    return by_ray(_tasks(folder), on_part, work=work, options=options)
-
-
-def _tasks(folder: Path) -> list[pa.Table]:
-    """What ``on_part`` asks for: the number and the path of each part of a corpus."""
-    return [
+    tasks = [
         pa.table({"part": pa.array([number], pa.int32()), "path": [str(part.resolve())]})
         for number, part in enumerate(corpus.parts(folder))
     ]
+    return on_each(tasks, on_part, work=work, options=options)
 
 
 def on_part(task: pa.Table, work: Work, options: dict[str, Any]) -> pa.Table:

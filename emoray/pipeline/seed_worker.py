@@ -9,6 +9,7 @@ Letters: **N** notes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from emoray.dataset.windows import flatten, window_starts
 from emoray.model import training
 from emoray.model.network import SeedNetwork
 from emoray.model.training import Standing
+from emoray.notes import Notes
 from emoray.pipeline.workers import Place, over_workers, pieces_of, recorded
 
 
@@ -35,12 +37,10 @@ class _Windows:
 class SeedWorker:
     """A seed network, its optimizer, and what this worker trains it on."""
 
-    def __init__(self, preset: SeedPreset, place: Place) -> None:
+    def __init__(self, preset: SeedPreset, place: Place, folder: Path) -> None:
         self.preset, self.place = preset, place
-        self.windows, self.validation = (
-            _windows("train", preset.window),
-            _windows("validation", preset.window),
-        )
+        self.windows = _windows(pieces_of(folder, "train", place), preset.window)
+        self.validation = _windows(pieces_of(folder, "validation"), preset.window)
         self.network = SeedNetwork(preset.hidden)
         self.optimizer: torch.optim.Optimizer = torch.optim.Adam(
             self.network.parameters(), preset.learning_rate
@@ -80,6 +80,6 @@ class SeedWorker:
         return training.means(dict(zip(sums, added, strict=True)))
 
 
-def _windows(split: str, window: int) -> _Windows:
-    flat, lengths = flatten(pieces_of(split))
+def _windows(pieces: list[Notes], window: int) -> _Windows:
+    flat, lengths = flatten(pieces)
     return _Windows(flat, window_starts(lengths, window))

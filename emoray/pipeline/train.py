@@ -1,9 +1,10 @@
 """Train: a corpus to a checkpoint, by Ray Train.
 
-Each worker holds its share of the training pieces in memory (20 bytes a note) and reads from it as
-``seed_worker.py`` or ``expressive_worker.py`` says, in an order that depends on (random seed, epoch, rank)
-alone. Validation is split over the workers and summed. A checkpoint after each epoch holds network, optimizer
-and standing, so a killed run ends where an uninterrupted one would have.
+Each worker reads its share of the training pieces, every n-th, from the corpus, which all nodes must see, and
+holds it in memory (20 bytes a note). It takes from it as ``seed_worker.py`` or ``expressive_worker.py`` says,
+in an order that depends on (random seed, epoch, rank) alone. Validation is split over the workers and summed.
+A checkpoint after each epoch holds network, optimizer and standing, so a killed run ends where one that was
+left alone would have.
 
 With a time limit, the expressive preset plans how many epochs fit once it has timed two, so that its learning
 rate ends at zero in time. The plan depends on how fast the machine was and is kept with the standing: a run
@@ -24,19 +25,17 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import ray.data
 import ray.train
 import ray.train.torch
 import torch
 
-from emoray.config import ExpressivePreset, Preset, SeedPreset
+from emoray.config import Preset, SeedPreset
 from emoray.dataset import corpus
 from emoray.dataset.windows import window_starts
 from emoray.errors import ClusterError, CorpusError
 from emoray.model.checkpoint import Network, load_checkpoint, new_network
 from emoray.model.training import Standing
 from emoray.pipeline.expressive_worker import ExpressiveWorker
-from emoray.pipeline.parts import parts_by_ray
 from emoray.pipeline.run_folder import RunFolder, Weights, load_state, save_state
 from emoray.pipeline.seed_worker import SeedWorker
 from emoray.pipeline.workers import Place, over_workers, record_epoch
@@ -78,7 +77,6 @@ def train(folder: Path, run: RunFolder, preset: Preset, settings: TrainSettings)
     else:
         check_notes(folder, settings)
     run.start()
-    pieces = load_pieces(folder)
     scaling = ray.train.ScalingConfig(
         num_workers=settings.workers,
         use_gpu=ray.cluster_resources().get("GPU", 0) >= settings.workers,
@@ -87,6 +85,7 @@ def train(folder: Path, run: RunFolder, preset: Preset, settings: TrainSettings)
     trainer = ray.train.torch.TorchTrainer(
         train_worker,
         train_loop_config={
+            "corpus": folder.resolve(),
             "run": run,
             "preset": preset,
             "cpus": cpus,
@@ -95,8 +94,6 @@ def train(folder: Path, run: RunFolder, preset: Preset, settings: TrainSettings)
             "start": settings.start,
         },
         scaling_config=scaling,
-        datasets=pieces,
-        dataset_config=ray.train.DataConfig(datasets_to_split=_split_by_ray(preset)),
         run_config=ray.train.RunConfig(
             name=run.state.name,
             storage_path=str(run.state.parent),
@@ -154,11 +151,19 @@ def check_windows(folder: Path, preset: SeedPreset, settings: TrainSettings) -> 
         CorpusError: it is not a corpus, or too small.
     """
     corpus.open_corpus(folder)
-    least = {"train": preset.batch_size * settings.workers, "validation": 1}
+    lengths = corpus.piece_lengths(folder, "train")
+    shares = (lengths[rank :: settings.workers] for rank in range(settings.workers))
+    found = {
+        "train": min(len(window_starts(share, preset.window)) for share in shares),
+        "validation": len(window_starts(corpus.piece_lengths(folder, "validation"), preset.window)),
+    }
+    least = {"train": max(1, preset.batch_size // settings.workers), "validation": 1}
     for split, need in least.items():
-        found = len(window_starts(corpus.piece_lengths(folder, split), preset.window))
-        if found < need:
-            reason = f"has {found} {split} windows of {preset.window} notes, {need} are needed"
+        if found[split] < need:
+            a_worker = " for a worker" if split == "train" else ""
+            reason = (
+                f"has {found[split]} {split} windows of {preset.window} notes{a_worker}, {need} are needed"
+            )
             raise CorpusError(folder, f"{reason}; ingest more files or check the metadata's splits")
 
 
@@ -179,29 +184,14 @@ def check_notes(folder: Path, settings: TrainSettings) -> None:
             )
 
 
-def _split_by_ray(preset: Preset) -> list[str]:
-    """Splits that Ray shares out, in shares that depend on which block came first and leave pieces over.
-
-    An expressive worker is sent all pieces instead and keeps its own, the same ones each time.
-    """
-    return [] if isinstance(preset, ExpressivePreset) else ["train"]
-
-
-def load_pieces(folder: Path) -> dict[str, ray.data.Dataset]:
-    """The training and validation pieces of a corpus, loaded: lazy data would wait for the workers' CPUs."""
-    return {
-        split: parts_by_ray(folder, corpus.good_rows, split=split).materialize()
-        for split in ("train", "validation")
-    }
-
-
 def train_worker(config: dict[str, Any]) -> None:
     """The loop of one worker."""
     preset, run, max_seconds = config["preset"], config["run"], config["max_seconds"]
     place = Place.here(config["random_seed"])
     torch.set_num_threads(config["cpus"])
     torch.manual_seed(place.random_seed)
-    worker = SeedWorker(preset, place) if isinstance(preset, SeedPreset) else ExpressiveWorker(preset, place)
+    kind = SeedWorker if isinstance(preset, SeedPreset) else ExpressiveWorker
+    worker = kind(preset, place, config["corpus"])
     network, optimizer = worker.network, worker.optimizer
     if config["start"]:
         network.load_state_dict(load_checkpoint(config["start"]).network.state_dict())

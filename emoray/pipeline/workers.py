@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import ray.train
 import ray.train.torch
@@ -32,14 +34,14 @@ class Place(NamedTuple):
         return cls(context.get_world_rank(), context.get_world_size(), random_seed)
 
 
-def pieces_of(split: str, *, sounding: bool = False) -> list[Notes]:
-    """Pieces that Ray Train gave to this worker; sorted by path, because blocks arrive in any order."""
-    pieces: list[tuple[str, Any]] = []
-    for table in ray.train.get_dataset_shard(split).iter_batches(batch_size=None, batch_format="pyarrow"):
-        found = corpus.pieces_of(table, split, sounding=sounding)
-        pieces += [(record["path"], notes) for record, notes in found]
-    pieces.sort(key=lambda piece: piece[0])
-    return [notes for _, notes in pieces]
+def pieces_of(
+    folder: Path, split: str, place: Place | None = None, *, least: int = 1, sounding: bool = False
+) -> list[Notes]:
+    """Pieces of a split of at least so many notes, in the order of the corpus; a place has every n-th."""
+    found = (
+        notes for _, notes in corpus.read_pieces(folder, split, sounding=sounding) if len(notes) >= least
+    )
+    return list(islice(found, place.rank, None, place.world)) if place else list(found)
 
 
 def recorded(batches: Iterable[Batch], notes: Callable[[Batch], int]) -> Iterator[Batch]:
