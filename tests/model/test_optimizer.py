@@ -54,6 +54,21 @@ def test_either_goes_on_from_the_state_of_the_other():
     torch.testing.assert_close(optimizer.state_dict()["state"], state["state"])
 
 
+def test_half_the_products_make_what_the_iteration_as_it_is_written_makes():
+    """Also of a matrix with singular values from 1 down to 1e-7, in float64 and within float32."""
+    generator = torch.Generator().manual_seed(3)
+    left, right = (torch.linalg.qr(torch.randn(rows, 24, generator=generator))[0] for rows in (24, 60))
+    matrix = (left * torch.logspace(0, -7, 24)) @ right.T
+    [group] = Float32Muon(matrices(), **SETTINGS).param_groups
+    a, b, c = group["ns_coefficients"]
+    x = matrix.double() / matrix.double().norm()
+    for _ in range(5):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    assert (orthogonal(matrix.double(), group) - x).norm() < 1e-9 * x.norm()
+    assert (orthogonal(matrix, group) - x).norm() < 1e-3 * x.norm()
+
+
 @pytest.mark.parametrize("shape", [(5, 5), (3, 8), (8, 3)])
 def test_singular_values_come_near_to_one_and_directions_stay(shape):
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(2))

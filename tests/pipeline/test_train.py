@@ -97,6 +97,19 @@ def test_a_corpus_too_small_is_refused_before_any_worker_starts(ray_cluster, tmp
         check_windows(tmp_path / "corpus", PRESET, TrainSettings(workers=8))
 
 
+def test_a_corpus_whose_shares_are_too_uneven_is_refused_as_well(ray_cluster, tmp_path):
+    lines = ["canonical_composer,canonical_title,split,year,midi_filename"]
+    (tmp_path / "midi").mkdir()
+    for name, count, split in [("a", 150, "train"), ("b", 30, "train"), ("c", 150, "validation")]:
+        (tmp_path / "midi" / f"{name}.mid").write_bytes(midi_bytes(tune(1, 0.2)[:count]))
+        lines.append(f"Nobody,Tune,{split},2000,{name}.mid")
+    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+    ingest(tmp_path / "midi", tmp_path / "corpus", metadata=tmp_path / "list.csv")
+    check_windows(tmp_path / "corpus", PRESET, TrainSettings(workers=1))
+    with pytest.raises(CorpusError, match="has 5 train windows of 25 notes for a worker, 16 are needed"):
+        check_windows(tmp_path / "corpus", PRESET, TrainSettings(workers=2))
+
+
 def test_evaluation_counts_every_note_that_has_a_window_before_it(folder, whole):
     report = evaluate(whole[0].path, folder, split="test")
     assert (report["pieces"], report["likelihood"]["notes"]) == (3, 3 * (150 - 25))
