@@ -17,6 +17,7 @@ import contextlib
 import errno
 import os
 import re
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,6 +37,9 @@ OPTIONS = {
 """What we ask of each kind of store; a URI may say otherwise."""
 THREADS = 16
 """Requests under way at once: a store answers many as fast as one."""
+PATIENCE, IDLE = 0.02, 4.0
+"""Threads begin once this many seconds, and so many times the work, were waited: files on a disk are read
+three times as fast without them."""
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?]*)([^?]*)\??(.*)")
 _DENIED = re.compile(
     r"ACCESS_DENIED|FORBIDDEN|INVALID_ACCESS_KEY|SIGNATURE|PERMISSION_DENIED|credential|OAuth2"
@@ -202,11 +206,24 @@ def why(err: Exception) -> str:
 
 
 def side_by_side(function: Callable[[Input], Output], inputs: Iterable[Input]) -> Iterator[Output]:
-    """``map`` in threads: the outputs in order, and never more than a few ahead of who takes them.
+    """``map`` for what may wait for a store: here, but in threads as soon as most of the time is waited.
 
     >>> list(side_by_side(abs, [-1, -2]))
     [1, 2]
     """
+    inputs, seconds, work = iter(inputs), 0.0, 0.0
+    for one in inputs:
+        began, worked = time.monotonic(), time.thread_time()
+        output = function(one)
+        seconds += time.monotonic() - began
+        work += time.thread_time() - worked
+        yield output
+        if seconds - work > max(PATIENCE, IDLE * work):
+            yield from _in_threads(function, inputs)
+
+
+def _in_threads(function: Callable[[Input], Output], inputs: Iterable[Input]) -> Iterator[Output]:
+    """The outputs in order, and never more than a few ahead of who takes them."""
     waiting: deque[Future[Output]] = deque()
     with ThreadPoolExecutor(THREADS) as pool:
         for one in inputs:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pickle
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -130,15 +132,28 @@ def test_a_store_that_is_down_is_not_a_missing_file():
             ask(failing(words))
 
 
-def test_threads_keep_the_order_and_do_not_run_far_ahead(monkeypatch):
+def slowly_doubled(number):
+    time.sleep(0.03)  # as a store does
+    return number * 2
+
+
+def test_what_waits_is_done_in_threads_in_order_and_not_far_ahead(monkeypatch):
     monkeypatch.setattr(storage, "THREADS", 2)
     taken = []
-    outputs = side_by_side(lambda number: number * 2, (taken.append(n) or n for n in range(100)))
+    outputs = side_by_side(slowly_doubled, (taken.append(n) or n for n in range(20)))
     assert next(outputs) == 0
-    assert len(taken) == 5
-    assert list(outputs) == [2 * n for n in range(1, 100)]
+    assert len(taken) == 1, "the first one tells that it waits"
+    assert next(outputs) == 2
+    assert len(taken) == 1 + 5
+    assert list(outputs) == [2 * n for n in range(2, 20)]
+
+
+def test_what_does_not_wait_is_done_by_the_thread_that_asks(monkeypatch):
+    monkeypatch.setattr(storage, "PATIENCE", 60.0)  # others use the machine too
+    here = side_by_side(lambda _: threading.get_ident(), range(1000))
+    assert set(here) == {threading.get_ident()}
 
 
 def test_an_error_in_a_thread_arrives():
     with pytest.raises(ZeroDivisionError):
-        list(side_by_side(lambda number: 1 / number, [1, 0]))
+        list(side_by_side(lambda number: slowly_doubled(1) / number, [1, 0]))
