@@ -28,7 +28,7 @@ DATA_START, SERVE_START = 6.0, 25.0
 """Until the first worker of Ray Data begins with a grain; until an application of four stages answers."""
 GRAIN_DRIVER, GRAIN_WORKER, GRAIN_CPU = 0.012, 0.010, 0.030
 """Of Ray Data for a grain that does nothing: in the driver, in the worker, in all processes together."""
-NODE_BYTES, WORKER_BYTES, DRIVER_BYTES = 610e6, 116e6, 410e6
+NODE_BYTES, WORKER_BYTES, DRIVER_BYTES = 610e6, 116e6, 220e6
 """Ray's own processes on a node; Ray in a worker, beside the models; a driver before its first row."""
 GRAIN_BYTES, ROW_BYTES = 46e3, 340
 """What Ray Data keeps in the driver of each grain; what a resume holds of each row."""

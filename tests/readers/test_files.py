@@ -7,7 +7,7 @@ from pyarrow.fs import _MockFileSystem
 
 from emoray.errors import RequestError
 from emoray.readers import files
-from emoray.readers.files import check_inside, inside, read_from, read_inside
+from emoray.readers.files import check_inside, read_from, read_inside
 from emoray.storage import Place, place
 
 
@@ -31,24 +31,24 @@ def test_a_root_may_itself_be_a_link(root):
 
 @pytest.mark.parametrize("swapped", ["deep/a.mid", "deep"])
 def test_a_link_swapped_in_after_the_check_is_not_followed(root, monkeypatch, swapped):
-    def check_then_swap(root, text, *, most_bytes, subject):
-        path = inside(root, text, most_bytes=most_bytes, subject=subject)
+    def swap_then_open(start, parts):
         (root / swapped).rename(root / "moved")
         (root / swapped).symlink_to(root.parent / "secret.mid" if "." in swapped else root / "moved")
-        return path
+        return opening(start, parts)
 
-    monkeypatch.setattr(files, "inside", check_then_swap)
+    opening = files._open
+    monkeypatch.setattr(files, "_open", swap_then_open)
     with pytest.raises(RequestError, match="cannot be read"):
         read_inside(root, "deep/a.mid", most_bytes=100)
 
 
 def test_a_file_that_grew_after_the_check_is_refused(root, monkeypatch):
-    def check_then_grow(root, text, *, most_bytes, subject):
-        path = inside(root, text, most_bytes=most_bytes, subject=subject)
-        path.write_bytes(b"longer music")
-        return path
+    def grow_then_open(start, parts):
+        start.joinpath(*parts).write_bytes(b"longer music")
+        return opening(start, parts)
 
-    monkeypatch.setattr(files, "inside", check_then_grow)
+    opening = files._open
+    monkeypatch.setattr(files, "_open", grow_then_open)
     with pytest.raises(RequestError, match=r"file deep/a\.mid: has 12 bytes, the limit is 5"):
         read_inside(root, "deep/a.mid", most_bytes=5)
 
