@@ -101,6 +101,10 @@ bench: $(READY) ## MIDI [FACES=folder VOICES=folder CORPUS]: all benchmarks at t
 	$(if $(VOICES),$(BIN)/python benchmarks/voices.py $(VOICES))
 	$(if $(wildcard $(CORPUS)/_SUCCESS.json),$(BIN)/python benchmarks/guidance.py $(CORPUS))
 	$(BIN)/python benchmarks/composing.py --json $(BENCH)/composing.json
+	$(BIN)/python benchmarks/training.py --json $(BENCH)/training.json
+	$(BIN)/python benchmarks/training.py --workers --json $(BENCH)/workers.json
+	$(BIN)/python benchmarks/planning.py --rows 60 --json $(BENCH)/planning.json
+	$(BIN)/python benchmarks/scaling.py --rows 10000 --json $(BENCH)/scaling.json
 	$(BIN)/python benchmarks/latency.py --json $(BENCH)/latency.json
 	$(BIN)/python benchmarks/soak.py --json $(BENCH)/soak.json
 

@@ -19,8 +19,6 @@ processes that each do the matrix products of half a batch, at the same time, be
 the whole, say what these cores leave to be reached.
 """
 
-import argparse
-import json
 import multiprocessing
 import tempfile
 import time
@@ -29,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from figures import keep, options
 
 from emoray.config import ExpressivePreset
 from emoray.dataset.bins import DURATION_BINS, STEP_BINS, VELOCITY_BINS
@@ -234,15 +233,13 @@ def two_cores(rounds):
 
 def main():
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--chunks", type=int, default=2, help="updates in each round")
     parser.add_argument("--workers", action="store_true", help="only one Ray Train worker beside two")
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     found = two_cores(arguments.rounds) if arguments.workers else one_core(arguments.chunks, arguments.rounds)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=2) + "\n")
+    keep(found, arguments.json)
 
 
 if __name__ == "__main__":
