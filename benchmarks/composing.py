@@ -1,6 +1,7 @@
 """Composing: notes a second beside a naive loop, and beside the matrix products alone, in one run.
 
-    python benchmarks/composing.py [--threads 1 2] [--batches 1 16 64 256] [--every-mode] [--json FILE]
+    python benchmarks/composing.py [--threads 1 2] [--batches 1 16 64 256] [--every-mode | --modes MODE ...]
+                                   [--presets seed expressive] [--json FILE]
 
 The naive loop composes one request at a time and runs a window of 25 notes through the network anew for each
 note, on the parameters as torch has them: for the seed preset with the emotion score of 128 windows that each
@@ -164,18 +165,20 @@ def main():
     parser.add_argument("--notes", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--every-mode", action="store_true")
+    parser.add_argument("--modes", nargs="+", choices=GUIDANCE_MODES)
+    parser.add_argument("--presets", nargs="+", choices=DEFAULT, default=[*DEFAULT])
     arguments = parser.parse_args()
     found = []
     for threads in arguments.threads:
         torch.set_num_threads(threads)
-        for preset, default in DEFAULT.items():
+        for preset in arguments.presets:
             checkpoint, loop = load_checkpoint(PRETRAINED / preset), globals()[f"naive_{preset}"]
             naive = NAIVE_NOTES / best(
                 lambda loop=loop, of=checkpoint: loop(of, NAIVE_NOTES), arguments.rounds
             )
             print(f"{preset} preset, {threads} threads: the naive loop makes {naive:,.0f} notes a second")
-            known = [mode for mode in GUIDANCE_MODES if preset != "seed" or mode not in CONDITIONED_MODES]
-            for mode in known if arguments.every_mode else [default]:
+            asked = GUIDANCE_MODES if arguments.every_mode else arguments.modes or [DEFAULT[preset]]
+            for mode in [mode for mode in asked if preset != "seed" or mode not in CONDITIONED_MODES]:
                 for batch in arguments.batches:
                     row = measured(preset, mode, batch, threads, naive, arguments)
                     found.append(row | {"naive": naive})
