@@ -123,9 +123,17 @@ class Place:
         return sorted(info.path[start:] for info in found if info.type != FileType.Directory)
 
     def delete(self) -> None:
-        """Remove the file, if it is there."""
-        with _using(self), contextlib.suppress(FileNotFoundError):
-            self.system.delete_file(self.path)
+        """Remove the file, if it is there.
+
+        Raises:
+            BatchError: it cannot be removed.
+        """
+        try:
+            with reaching(self), contextlib.suppress(FileNotFoundError):
+                self.system.delete_file(self.path)
+        except OSError as err:
+            reason = f"cannot be deleted ({why(err)}); mend that and run again with --resume"
+            raise BatchError(self, reason) from err
 
     def _select(self, *, recursive: bool) -> list[Any]:
         selector = FileSelector(self.path, allow_not_found=True, recursive=recursive)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from emoray.batch.ledger import Layout
 from emoray.batch.publish import SCRATCH, publish
+from emoray.errors import BatchError
 
 
 @contextlib.contextmanager
@@ -31,5 +32,8 @@ def counted(layout: Layout, number: int, fence: int) -> Iterator[int]:
     publish({mark: str(deaths + 1).encode()})
     try:
         yield deaths
-    finally:
-        mark.delete()
+    except BaseException:
+        with contextlib.suppress(BatchError):  # the disk that failed fails again; the next drive sweeps
+            mark.delete()
+        raise
+    mark.delete()

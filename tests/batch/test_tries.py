@@ -5,6 +5,7 @@ import pytest
 from emoray.batch.ledger import Layout
 from emoray.batch.publish import publish, scratch_files, sweep
 from emoray.batch.tries import counted
+from emoray.errors import BatchError
 from emoray.storage import Place
 
 
@@ -48,3 +49,14 @@ def test_another_drive_counts_anew_and_sweeps(layout):
     assert deaths(layout, 0, 2) == 0
     sweep(layout.out)
     assert deaths(layout, 0, 1) == 0
+
+
+def test_an_error_is_told_although_the_mark_cannot_be_taken_away_either(layout, monkeypatch):
+    def refuse(self):
+        raise BatchError(self, "cannot be deleted (Read-only file system)")
+
+    monkeypatch.setattr(Place, "delete", refuse)
+    with pytest.raises(BatchError, match="cannot be written"), counted(layout, 0, 1):
+        raise BatchError("part", "cannot be written (Read-only file system)")
+    with pytest.raises(BatchError, match="cannot be deleted"):
+        deaths(layout, 1, 1)
