@@ -164,7 +164,8 @@ def evaluate(
 
     if everything:
         start_ray(local=local)
-    start_ray_for(open_corpus(corpus).notes * NOTE_SECONDS, local=local)
+    else:
+        start_ray_for(open_corpus(corpus).notes * NOTE_SECONDS, local=local)
     from emoray.evaluate import tables
     from emoray.pipeline.evaluate import evaluate as run
 

@@ -119,7 +119,7 @@ def _found(root: Path, text: str, most_bytes: int, name: str) -> tuple[Path, tup
 
 
 def _linkless(root: Path, parts: tuple[str, ...]) -> os.stat_result | None:
-    """What is there; None if a part is a link. Three times as fast as to resolve the path.
+    """What is there; None if a part is a link. Most paths have none, and to resolve them would take longer.
 
     Raises:
         OSError, ValueError: nothing is there.
