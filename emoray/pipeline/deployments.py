@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 
 ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1", "DEEPFACE_BACKEND_ENGINE": "onnx"}
 """Of each replica; the libraries read them when they are imported."""
+OF_ANSWERS = ENVIRONMENT | {"MALLOC_MMAP_THRESHOLD_": "131072"}
+"""glibc gives back what is larger as soon as it is free. By default it raises that limit to the largest body
+that it ever freed, and keeps the next ones."""
 SEEDS_AT_ONCE = 4
 """In one call to a seed reader: a grain of recordings takes seconds."""
 LONG_SEED = 4 * 2**20
@@ -283,12 +286,19 @@ def application(settings: ServeSettings, http: HttpSettings | None, loaders: Loa
     replicas, cpus = settings.answer_replicas, settings.answer_cpus
     most = 2 * settings.in_flight + SPARE
     if http is None:
-        return _stage(Answers, replicas, cpus, 2 * most, settings).bind(*stages, most)
-    door = _stage(serve.ingress()(Door), replicas, cpus, 2 * most, settings)
+        return _stage(Answers, replicas, cpus, 2 * most, settings, OF_ANSWERS).bind(*stages, most)
+    door = _stage(serve.ingress()(Door), replicas, cpus, 2 * most, settings, OF_ANSWERS)
     return door.options(name=Answers.__name__).bind(*stages, most, http)
 
 
-def _stage(kind: type, replicas: int, cpus: float, at_once: int, settings: ServeSettings) -> serve.Deployment:
+def _stage(
+    kind: type,
+    replicas: int,
+    cpus: float,
+    at_once: int,
+    settings: ServeSettings,
+    environment: dict[str, str] = ENVIRONMENT,
+) -> serve.Deployment:
     """A deployment that takes ``at_once`` calls a replica and lets as many as a full house wait."""
     return serve.deployment(kind).options(
         name=kind.__name__,
@@ -298,6 +308,6 @@ def _stage(kind: type, replicas: int, cpus: float, at_once: int, settings: Serve
         backpressure_config={"status_code": 503, "retry_after_s": 1},
         max_constructor_retry_count=2,
         graceful_shutdown_timeout_s=10,
-        ray_actor_options={"num_cpus": cpus, "runtime_env": {"env_vars": ENVIRONMENT}},
+        ray_actor_options={"num_cpus": cpus, "runtime_env": {"env_vars": environment}},
         logging_config={"enable_access_log": False},
     )
