@@ -42,11 +42,18 @@ os.environ.update(LOOKS | QUIET)  # here, because Ray reads them when it is impo
 os.environ.pop("RAY_ADDRESS", None)  # tests never join a cluster that somebody works on
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast pure tests first; then those on Ray, the faults, which take longest, before the others."""
+    """Fast pure tests first; then those on Ray, the faults, which take longest, before the others.
+
+    A file's tests run in one process, and so do those of files that name one ``xdist_group``: they share what
+    takes long to make.
+    """
     for item in items:
         if item.get_closest_marker("ray"):
             item.add_marker(pytest.mark.filterwarnings("ignore"))  # Ray's own code warns
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
     items.sort(key=_order)  # stable: files stay together
 
 

@@ -25,14 +25,15 @@ def watch_head(address: str, complain: Callable[[str], None]) -> None:
 def _watch(address: str, complain: Callable[[str], None]) -> None:
     seen = time.monotonic()
     while time.monotonic() - seen < PATIENCE:
-        if _answers(address):
+        if answers(address):
             seen = time.monotonic()
         time.sleep(EVERY)
     complain(f"{address}: the head of the cluster is gone; start or join another and go on with --resume")
     os._exit(2)  # what waits for Ray would not hear an exception
 
 
-def _answers(address: str) -> bool:
+def answers(address: str) -> bool:
+    """Whether something listens at ``address`` (host:port)."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from emoray import logs
-from emoray.cli.head import watch_head
+from emoray.cli.head import answers, watch_head
 from emoray.config import GUIDANCE_MODES
 from emoray.errors import ClusterError, ConfigError
 
@@ -88,6 +89,9 @@ def start_ray(*, local: bool = False) -> None:
         here["include_dashboard"] = False
         for name, pause in LOOKS.items():  # before Ray reads them, when it is imported
             os.environ.setdefault(name, pause)
+    elif re.fullmatch(r"[^/]+:\d+", address) and not answers(address):  # Ray takes minutes to find that out
+        reason = "does not answer; start the cluster, check RAY_ADDRESS or use --local"
+        raise ClusterError(address, reason)
     import ray
 
     if ray.is_initialized():

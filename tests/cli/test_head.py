@@ -14,7 +14,7 @@ def test_a_head_that_answers_no_more_ends_the_command_with_one_line(monkeypatch)
     said: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        assert head._answers(address)
+        assert head.answers(address)
     head._watch(address, said.append)
     assert said == [
         f"{address}: the head of the cluster is gone; start or join another and go on with --resume",
@@ -32,7 +32,7 @@ def test_a_head_that_answers_now_and_then_is_waited_for(monkeypatch):
         except StopIteration:
             raise KeyboardInterrupt from None  # the command has ended by itself
 
-    monkeypatch.setattr(head, "_answers", answering)
+    monkeypatch.setattr(head, "answers", answering)
     monkeypatch.setattr(head.time, "sleep", lambda _: None)
     monkeypatch.setattr(head.time, "monotonic", lambda: next(clock))
     with pytest.raises(KeyboardInterrupt):

@@ -1,6 +1,9 @@
+import socket
+
 import pytest
 
 from emoray.cli import shared
+from emoray.errors import ClusterError
 
 
 @pytest.mark.parametrize(
@@ -23,3 +26,11 @@ def test_ray_starts_for_large_work_and_where_a_cluster_is_named(
         monkeypatch.setenv("RAY_ADDRESS", address)
     shared.start_ray_for(seconds, local=local)
     assert starts == [local] * started
+
+
+def test_a_cluster_that_does_not_answer_is_one_line_before_ray_would_wait_for_it(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        gone = f"127.0.0.1:{listener.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", gone)
+    with pytest.raises(ClusterError, match=f"{gone}: does not answer; .* check RAY_ADDRESS or use --local"):
+        shared.start_ray()

@@ -21,7 +21,11 @@ from tunes import PRESET, TWO_WORKERS, run_of
 
 from emoray.pipeline.train import train
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.usefixtures("ray_cluster"),
+    pytest.mark.xdist_group("undisturbed"),
+]
 
 DRIVER = """
 import sys, ray
