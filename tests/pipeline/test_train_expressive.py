@@ -49,7 +49,7 @@ def test_training_stops_when_validation_no_longer_gets_better(stalled):
 def test_a_time_limit_shortens_the_plan_and_the_decay_ends_with_it(tunes, tmp_path):
     """Far more epochs are asked for than fit: the last one's learning rate is that of an end all the same."""
     preset = replace(BRIEF, epochs=1_000_000)
-    settings = TrainSettings(cpus_per_worker=1, max_minutes=0.1, half=True)
+    settings = TrainSettings(cpus_per_worker=1, max_minutes=0.2, half=True)
     run = run_of(tmp_path / "run", tunes)
     standing = train(tunes / "corpus", run, preset, settings)
     assert 2 <= standing.planned < 1_000_000
