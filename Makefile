@@ -52,7 +52,7 @@ demo: $(READY) ## Go through everything on the embedded pieces, and compose with
 	$(BIN)/emoray demo
 
 test: $(READY) test-fast ## All tests: fast ones first, then those on a local Ray
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder -m ray
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m ray
 
 test-fast: $(READY) ## The tests that need no Ray
 	$(BIN)/python -m pytest -q -n auto -m "not ray"

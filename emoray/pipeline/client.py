@@ -24,7 +24,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ray import exceptions as core
 from ray.serve import exceptions as serving
 
 from emoray.answer import failed
@@ -32,40 +31,19 @@ from emoray.batch.grain import Engine
 from emoray.errors import ClusterError
 from emoray.items import Item, Result
 from emoray.pipeline.metrics import record
+from emoray.pipeline.passing import is_any, passes
 
 log = logging.getLogger(__name__)
 
 Outcome = Result | Exception
 LONGEST_PAUSE = 30.0
 """Seconds."""
-PASSING = (
-    TimeoutError,
-    core.RayActorError,  # ActorDiedError and ActorUnavailableError
-    core.WorkerCrashedError,
-    core.NodeDiedError,
-    core.ObjectLostError,
-    core.OutOfMemoryError,
-    core.TaskCancelledError,
-    serving.BackPressureError,
-    serving.ReplicaUnavailableError,
-)
-"""Errors of the cluster and not of the item: the same call may succeed a moment later."""
 BUSY = (serving.BackPressureError, serving.ReplicaUnavailableError)
 """Those that no item brings about."""
 TOGETHER, MOST_BYTES = 64, 64_000_000
 """Items in a call, and bytes of their files, at most: as many as a network composes at a time."""
 DEATHS = 2
 """Calls of an item that may die before it goes alone: replicas die for other reasons too."""
-
-
-def passes(error: BaseException) -> bool:
-    """Whether the same call may succeed a moment later; looks into errors that came through a replica."""
-    return _is(error, PASSING)
-
-
-def _is(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
-    cause = getattr(error, "cause", None)  # a RayTaskError keeps what the replica raised
-    return isinstance(error, kinds) or (isinstance(cause, BaseException) and _is(cause, kinds))
 
 
 def answer_all(
@@ -167,7 +145,7 @@ def _answer(
             return _unexpected(item, outcome), attempt
         record("emoray_batch_retries_total", reason=_name(outcome))
         log.warning("attempt %d failed: %s", attempt, _name(outcome), extra={"item": item.id})
-        died += not _is(outcome, BUSY)
+        died += not is_any(outcome, BUSY)
         if died == deaths:
             return None
         if pause is None:

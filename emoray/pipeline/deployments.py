@@ -23,8 +23,8 @@ from emoray.config import Request
 from emoray.emotion import Evidence
 from emoray.items import Item, Result
 from emoray.notes import Notes
-from emoray.pipeline.client import passes
 from emoray.pipeline.metrics import record, timed
+from emoray.pipeline.passing import passes
 from emoray.pipeline.stages import Loaders, answer_together, in_pieces, together_or_alone
 from emoray.web.app import GENERATE_PATH, build_app
 from emoray.web.guards import OPEN_PATHS, observed

@@ -8,11 +8,7 @@ else, ``data`` gives each worker its own and needs no service.
 from __future__ import annotations
 
 import contextlib
-import functools
-import logging
-import math
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,24 +16,14 @@ from typing import Any
 
 import ray
 
-from emoray.answer import ReadFaces, answer_items, failed
 from emoray.batch.folder import BatchSettings, serve_workers
 from emoray.batch.grain import Engine
-from emoray.errors import ClusterError, EmorayError
-from emoray.items import Item, Result
-from emoray.pipeline.client import answer_all
+from emoray.errors import ClusterError
+from emoray.pipeline.data_engine import data_engine
 from emoray.pipeline.isolation import isolated, limited
-from emoray.pipeline.serve import cpus_needed, delete, deploy, handle_of
-from emoray.pipeline.stages import LOADERS, Loaders
+from emoray.pipeline.stages import LOADERS, load_faces
 from emoray.readers.face import FaceReader
 from emoray.web.settings import ServeSettings
-
-log = logging.getLogger(__name__)
-
-SERVE_WORKER_CPUS = 0.1
-"""Of a worker that waits for Serve, reads files and writes them."""
-CPUS_OF_A_READER = 4
-"""Faces are read, and MIDI is written, some ten times as fast as music is composed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +87,7 @@ def plan_engine(settings: BatchSettings, rows: int) -> EnginePlan:
         CheckpointError, FaceError, WeightsError: the checkpoint or the face model cannot be used.
         ConfigError: a setting of the face reader is refused.
     """
-    from emoray.model.checkpoint import load_checkpoint  # with torch, which workers of Serve do without
+    from emoray.model.checkpoint import load_checkpoint  # with torch, which a plan of one's own does without
 
     checkpoint = load_checkpoint(settings.checkpoint)
     faces = FaceReader(settings.faces, settings.policy, settings.threshold).backend
@@ -112,7 +98,9 @@ def plan_engine(settings: BatchSettings, rows: int) -> EnginePlan:
         guidance=settings.guidance or checkpoint.guidance,
         faces=faces,
     )
-    loaders = replace(LOADERS, faces=partial(_load_faces, settings.policy, settings.threshold))
+    loaders = replace(
+        LOADERS, faces=partial(load_faces, policy=settings.policy, threshold=settings.threshold)
+    )
     stages = ServeSettings(
         checkpoint=settings.checkpoint,
         guidance=settings.guidance,
@@ -131,96 +119,15 @@ def plan_engine(settings: BatchSettings, rows: int) -> EnginePlan:
             start=lambda _: contextlib.nullcontext(within),
             alone=isolated(build, attempts=settings.attempts, seconds=settings.timeout),
         )
+    from emoray.pipeline.serve import cpus_needed  # Serve, which the other engine does without
+    from emoray.pipeline.serve_engine import WORKER_CPUS, serving, staffed
+
     stages = staffed(stages, there, rows)
     workers = settings.workers or serve_workers(stages.composer_replicas, rows)
     window = max(1, (settings.window or stages.in_flight) // workers)
     return plan(
         workers=workers,
-        worker_cpus=settings.worker_cpus or SERVE_WORKER_CPUS,
+        worker_cpus=settings.worker_cpus or WORKER_CPUS,
         service_cpus=cpus_needed(stages),
         start=partial(serving, replace(settings, window=window), stages, loaders),
     )
-
-
-def staffed(stages: ServeSettings, cpus: int, rows: int) -> ServeSettings:
-    """The stages with as many replicas as keep the CPUs busy: a composer is one thread.
-
-    >>> staffed(ServeSettings(), 8, 2000).composer_replicas, staffed(ServeSettings(), 8, 40).composer_replicas
-    (8, 2)
-    """
-    composers = min(cpus, max(1, math.ceil(2 * rows / stages.max_batch_size)))
-    others = math.ceil(composers / CPUS_OF_A_READER)
-    return replace(
-        stages,
-        composer_replicas=composers,
-        seed_replicas=composers,  # pYIN takes as long as composing
-        face_replicas=others,
-        answer_replicas=others,
-    )
-
-
-def data_engine(stages: ServeSettings, loaders: Loaders) -> Engine:
-    """Everything in this worker, loaded once; the reader of pictures when it is needed."""
-    composer, guidance = loaders.composer(stages)
-    face_reader = functools.cache(loaders.faces)
-    answer = partial(
-        answer_items,
-        read_faces=lambda pictures: face_reader(stages)(pictures) if pictures else [],
-        read_seed=loaders.seeds(stages),
-        compose=composer.compose,
-        guidance=guidance,
-    )
-    return partial(answer_each, answer=answer)
-
-
-@contextlib.contextmanager
-def serving(
-    settings: BatchSettings, stages: ServeSettings, loaders: Loaders, name: str
-) -> Iterator[Callable[[], Engine]]:
-    """An application of this batch alone; what a killed drive left of it is replaced."""
-    stages = replace(stages, app=f"emoray-batch-{name}")
-    deploy(stages, loaders=loaders)
-    build = partial(data_engine, stages, loaders)
-    alone = isolated(build, attempts=settings.attempts, seconds=settings.timeout)
-    try:
-        yield partial(serve_engine, stages.app, settings, alone)
-    finally:
-        delete(stages.app)
-
-
-def serve_engine(app: str, settings: BatchSettings, alone: Engine | None = None) -> Engine:
-    """Calls to an application that is deployed; ``window`` is this worker's share."""
-    assert settings.window is not None
-    return partial(
-        answer_all,
-        handle_of(app),
-        window=settings.window,
-        timeout_s=settings.timeout,
-        attempts=settings.attempts,
-        jitter=random.Random(),
-        alone=alone,
-    )
-
-
-def _load_faces(policy: str, threshold: float, stages: ServeSettings) -> ReadFaces:
-    return FaceReader(backend=stages.faces, policy=policy, threshold=threshold).read
-
-
-def answer_each(
-    items: Sequence[Item], answer: Callable[[Sequence[Item]], list[Result]]
-) -> list[tuple[Result, int]]:
-    """Answer items together; when that breaks, find by halving the item that broke it and fail only that."""
-    try:
-        return [(result, 1) for result in answer(items)] if items else []
-    except Exception as err:
-        if len(items) == 1:
-            log.exception("unexpected error", extra={"item": items[0].id})
-            return [(failed(items[0], unexpected(items[0].id, err)), 1)]
-        half = len(items) // 2
-        return answer_each(items[:half], answer) + answer_each(items[half:], answer)
-
-
-def unexpected(item_id: str, err: Exception) -> EmorayError:
-    """What a results row says of a bug."""
-    what = f"unexpected {type(err).__name__}: {err}".splitlines()[0]
-    return EmorayError(item_id, f"{what}; a bug, the log has its traceback")

@@ -26,8 +26,8 @@ from emoray.answer import failed
 from emoray.batch.grain import Engine
 from emoray.errors import ClusterError
 from emoray.items import Item, Result
-from emoray.pipeline.client import passes
 from emoray.pipeline.metrics import record
+from emoray.pipeline.passing import passes
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from emoray.answer import ReadFaces, ReadSeed, answered_or_failed, failed, request_or_failure
 from emoray.config import Limits, Request
@@ -42,11 +42,11 @@ class Loaders:
     """What composes, and the guidance mode for items that name none."""
 
 
-def load_faces(settings: ServeSettings) -> ReadFaces:
-    """The face reader."""
+def load_faces(settings: ServeSettings, **options: Any) -> ReadFaces:
+    """The face reader; its own ``options`` are what a service has no settings for."""
     from emoray.readers.face import FaceReader
 
-    return FaceReader(backend=settings.faces).read
+    return FaceReader(backend=settings.faces, **options).read
 
 
 def load_seeds(settings: ServeSettings) -> ReadSeed:

@@ -23,8 +23,8 @@ from emoray.errors import BatchError
 from emoray.items import Item, Result
 from emoray.notes import Notes, as_notes
 from emoray.pipeline.batch import run_batch
-from emoray.pipeline.engines import serving
 from emoray.pipeline.isolation import isolated
+from emoray.pipeline.serve_engine import serving
 from emoray.pipeline.stages import Loaders
 from emoray.web.settings import ServeSettings
 

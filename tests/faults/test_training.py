@@ -21,11 +21,7 @@ from tunes import PRESET, TWO_WORKERS, run_of
 
 from emoray.pipeline.train import train
 
-pytestmark = [
-    pytest.mark.ray,
-    pytest.mark.usefixtures("ray_cluster"),
-    pytest.mark.xdist_group("undisturbed"),
-]
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
 DRIVER = """
 import sys, ray

@@ -14,7 +14,8 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from emoray.errors import ClusterError
 from emoray.items import Item, Result
-from emoray.pipeline.client import MOST_BYTES, TOGETHER, answer_all, passes
+from emoray.pipeline.client import MOST_BYTES, TOGETHER, answer_all
+from emoray.pipeline.passing import passes
 
 
 class Handle:

@@ -14,8 +14,8 @@ from ray.serve.exceptions import BackPressureError, ReplicaUnavailableError
 from emoray.config import Request
 from emoray.items import Item, Result
 from emoray.notes import Notes, as_notes
-from emoray.pipeline.client import passes
 from emoray.pipeline.deployments import LONG_SEED, Answers, Seeds
+from emoray.pipeline.passing import passes
 from emoray.web.settings import ServeSettings
 
 NOTE = as_notes([0.0], [0.4], [60], [80])

@@ -25,7 +25,8 @@ from emoray.errors import CheckpointError, ClusterError, ConfigError, MidiError
 from emoray.items import Item
 from emoray.notes import Notes, as_notes
 from emoray.pipeline import serve as door
-from emoray.pipeline.client import answer_all, passes
+from emoray.pipeline.client import answer_all
+from emoray.pipeline.passing import passes
 from emoray.pipeline.stages import Loaders
 from emoray.web.settings import HttpSettings, ServeSettings
 

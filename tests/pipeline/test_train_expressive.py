@@ -12,7 +12,7 @@ from emoray.errors import CorpusError
 from emoray.model.checkpoint import load_checkpoint
 from emoray.pipeline.train import TrainSettings, check_notes, train
 
-pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("undisturbed")]
+pytestmark = pytest.mark.ray
 BRIEF = replace(PRESET, epoch_spans=32)
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 
 from composers import AtOnce
 
@@ -8,8 +10,7 @@ from emoray.emotion import Evidence
 from emoray.errors import MidiError
 from emoray.items import Item, Result
 from emoray.notes import as_notes
-from emoray.pipeline.engines import SERVE_WORKER_CPUS, answer_each, data_engine, staffed
-from emoray.pipeline.serve import cpus_needed
+from emoray.pipeline.data_engine import answer_each, data_engine
 from emoray.pipeline.stages import Loaders
 from emoray.web.settings import ServeSettings
 
@@ -61,13 +62,11 @@ def test_the_data_engine_reads_and_composes_with_what_it_loaded():
     assert (faceless.status, faceless.image_status) == ("failed", "no_face")
 
 
-def test_a_large_batch_has_a_composer_for_each_cpu_and_room_for_the_workers():
-    for cpus in (1, 2, 3, 8, 64):
-        stages = staffed(ServeSettings(), cpus, rows=100_000)
-        assert stages.composer_replicas == stages.seed_replicas == cpus
-        assert cpus_needed(stages) + 2 * cpus * SERVE_WORKER_CPUS <= cpus
-
-
-def test_a_small_batch_does_not_start_what_would_stand_idle():
-    assert staffed(ServeSettings(max_batch_size=64), 64, rows=9) == ServeSettings(max_batch_size=64)
-    assert staffed(ServeSettings(max_batch_size=64), 64, rows=33).composer_replicas == 2
+def test_a_worker_that_composes_by_itself_does_without_serve():
+    """Importing it takes longer than importing the engine."""
+    code = (
+        "import sys\n"
+        "from emoray.pipeline import data_engine, engines, grains, isolation\n"
+        "assert 'ray.serve' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,42 @@
+"""Passing: errors of the cluster and not of an item, so that the same call may succeed a moment later.
+
+Conventions
+-----------
+Importing Serve takes longer than importing all of emoray, and workers that do without it ask here too. So
+its errors count where it has been imported: nobody else can have caught one.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from ray import exceptions as core
+
+OF_THE_CLUSTER = (
+    TimeoutError,
+    core.RayActorError,  # ActorDiedError and ActorUnavailableError
+    core.WorkerCrashedError,
+    core.NodeDiedError,
+    core.ObjectLostError,
+    core.OutOfMemoryError,
+    core.TaskCancelledError,
+)
+
+
+def passes(error: BaseException) -> bool:
+    """Whether the same call may succeed a moment later; looks into errors that came through a replica."""
+    return is_any(error, passing())
+
+
+def passing() -> tuple[type[BaseException], ...]:
+    """The errors that pass."""
+    serving = sys.modules.get("ray.serve.exceptions")
+    if serving is None:
+        return OF_THE_CLUSTER
+    return (*OF_THE_CLUSTER, serving.BackPressureError, serving.ReplicaUnavailableError)
+
+
+def is_any(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
+    """Whether it is of one of these kinds, or was caused by one."""
+    cause = getattr(error, "cause", None)  # a RayTaskError keeps what the replica raised
+    return isinstance(error, kinds) or (isinstance(cause, BaseException) and is_any(cause, kinds))
