@@ -128,7 +128,7 @@ def wait_for(what: Callable[[], object], driver: subprocess.Popen[Any], seconds:
     """Wait while the driver runs."""
     deadline = time.monotonic() + seconds
     while not what():
-        assert driver.poll() is None, "the driver ended before it could be killed"
+        assert driver.poll() is None, f"the driver ended by itself: {driver.communicate()[0]}"
         assert time.monotonic() < deadline, f"waited for {seconds} s"
         time.sleep(0.05)
 
