@@ -14,8 +14,9 @@ import sys
 from typing import NoReturn
 
 from emoray.cli import batch, care, demo, interrupt, learning, music, plan  # each adds its commands
-from emoray.cli.shared import WORKER_ENVIRONMENT, app, complain
+from emoray.cli.shared import app, complain
 from emoray.errors import EmorayError
+from emoray.pipeline.environment import LIBRARIES
 
 __all__ = ["app", "batch", "care", "demo", "learning", "main", "music", "plan"]
 
@@ -26,7 +27,7 @@ def main(*command: str) -> NoReturn:
     """Run ``emoray``, or one command of it: ``main("ingest")`` is all that a job file says."""
     try:
         interrupt.hear()
-        os.environ.update(WORKER_ENVIRONMENT)
+        os.environ.update(LIBRARIES)
         _run([*command, *sys.argv[1:]])
     except KeyboardInterrupt as err:
         interrupt.ignore()

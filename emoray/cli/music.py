@@ -23,6 +23,7 @@ from emoray.cli.shared import (
 from emoray.config import DEFAULT_NOTES
 from emoray.errors import ConfigError, EmorayError
 from emoray.items import Item, Result
+from emoray.pipeline.environment import PASSING_ON
 
 
 @app.command()
@@ -161,7 +162,7 @@ def serve(
         guidance=guidance,
         faces=faces,
     )
-    start_ray(local=local)
+    start_ray(local=local, environment=PASSING_ON)  # for Serve's proxy; replicas have their own
     from emoray.pipeline.serve import serve_http
 
     serve_http(settings, http, ready=lambda url: say(f"{url}: POST /v1/generate, GET /docs; Ctrl-C stops"))

@@ -15,6 +15,7 @@ from emoray import logs
 from emoray.cli.head import answers, watch_head
 from emoray.config import GUIDANCE_MODES
 from emoray.errors import ClusterError, ConfigError
+from emoray.pipeline.environment import LIBRARIES
 
 log = logging.getLogger("emoray")
 
@@ -34,9 +35,6 @@ GuidanceMode = Annotated[Guidance | None, typer.Option(help="How the emotion ben
 Local = Annotated[bool, typer.Option("--local", help="Work here even if RAY_ADDRESS names a cluster.")]
 RandomSeed = Annotated[int, typer.Option(min=0, help="The same number, the same result.")]
 
-WORKER_ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1", "DEEPFACE_BACKEND_ENGINE": "onnx"}
-"""Of this process and of all its workers: no telemetry, and the engine we verify weights for."""
-
 
 @app.callback()
 def common(
@@ -49,9 +47,9 @@ def common(
     logs.set_up()
 
 
-def worker_environment() -> dict[str, Any]:
-    """Ray's ``runtime_env`` of all workers: they log as this process does."""
-    variables = WORKER_ENVIRONMENT | {logs.VARIABLE: os.environ.get(logs.VARIABLE, "text")}
+def worker_environment(more: dict[str, str] | None = None) -> dict[str, Any]:
+    """Ray's ``runtime_env`` of all workers, with ``more`` variables: they log as this process does."""
+    variables = {**LIBRARIES, logs.VARIABLE: os.environ.get(logs.VARIABLE, "text"), **(more or {})}
     return {"env_vars": variables, "worker_process_setup_hook": f"{logs.__name__}.{logs.set_up.__name__}"}
 
 
@@ -73,8 +71,12 @@ LOOKS = {
 defaults that takes a tenth of a core. Nor does a process watch whether the machine is about to go."""
 
 
-def start_ray(*, local: bool = False) -> None:
+def start_ray(*, local: bool = False, environment: dict[str, str] | None = None) -> None:
     """Join the cluster that RAY_ADDRESS names, or start Ray on this machine for this command alone.
+
+    Args:
+        local: start it even if a cluster is named.
+        environment: variables of its workers, beside those of every command.
 
     Raises:
         ClusterError: the cluster cannot be reached.
@@ -101,7 +103,7 @@ def start_ray(*, local: bool = False) -> None:
             address=address,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            runtime_env=worker_environment(),
+            runtime_env=worker_environment(environment),
             **here,
         )
     except (ConnectionError, ValueError, RuntimeError) as err:

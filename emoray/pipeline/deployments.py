@@ -23,6 +23,7 @@ from emoray.config import Request
 from emoray.emotion import Evidence
 from emoray.items import Item, Result
 from emoray.notes import Notes
+from emoray.pipeline.environment import LIBRARIES, PASSING_ON, WORKING
 from emoray.pipeline.metrics import record, timed
 from emoray.pipeline.passing import passes
 from emoray.pipeline.stages import Loaders, answer_together, in_pieces, together_or_alone
@@ -35,11 +36,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1", "DEEPFACE_BACKEND_ENGINE": "onnx"}
-"""Of each replica; the libraries read them when they are imported."""
-OF_ANSWERS = ENVIRONMENT | {"MALLOC_MMAP_THRESHOLD_": "131072"}
-"""glibc gives back what is larger as soon as it is free. By default it raises that limit to the largest body
-that it ever freed, and keeps the next ones."""
 SEEDS_AT_ONCE = 4
 """In one call to a seed reader: a grain of recordings takes seconds."""
 LONG_SEED = 4 * 2**20
@@ -286,8 +282,8 @@ def application(settings: ServeSettings, http: HttpSettings | None, loaders: Loa
     replicas, cpus = settings.answer_replicas, settings.answer_cpus
     most = 2 * settings.in_flight + SPARE
     if http is None:
-        return _stage(Answers, replicas, cpus, 2 * most, settings, OF_ANSWERS).bind(*stages, most)
-    door = _stage(serve.ingress()(Door), replicas, cpus, 2 * most, settings, OF_ANSWERS)
+        return _stage(Answers, replicas, cpus, 2 * most, settings, PASSING_ON).bind(*stages, most)
+    door = _stage(serve.ingress()(Door), replicas, cpus, 2 * most, settings, PASSING_ON)
     return door.options(name=Answers.__name__).bind(*stages, most, http)
 
 
@@ -297,7 +293,7 @@ def _stage(
     cpus: float,
     at_once: int,
     settings: ServeSettings,
-    environment: dict[str, str] = ENVIRONMENT,
+    memory: dict[str, str] = WORKING,
 ) -> serve.Deployment:
     """A deployment that takes ``at_once`` calls a replica and lets as many as a full house wait."""
     return serve.deployment(kind).options(
@@ -308,6 +304,6 @@ def _stage(
         backpressure_config={"status_code": 503, "retry_after_s": 1},
         max_constructor_retry_count=2,
         graceful_shutdown_timeout_s=10,
-        ray_actor_options={"num_cpus": cpus, "runtime_env": {"env_vars": environment}},
+        ray_actor_options={"num_cpus": cpus, "runtime_env": {"env_vars": LIBRARIES | memory}},
         logging_config={"enable_access_log": False},
     )

@@ -48,6 +48,14 @@ def test_an_interrupt_amid_an_import_is_heard_after_it(tmp_path, monkeypatch):
     assert sys.modules.pop("interrupted_import").done
 
 
+def test_interrupts_that_come_together_are_one():
+    """The second would come while the first is being dealt with."""
+    interrupt.hear()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)  # would raise
+
+
 def test_an_interrupt_that_comes_too_late_is_not_heard():
     interrupt.hear()
     interrupt.ignore()
