@@ -34,7 +34,6 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the behaviour to come; the old one warns
     "RAY_metrics_report_interval_ms": "3000",  # a test reads what was recorded
     "RAY_prestart_worker_first_driver": "0",  # its workers have another environment, and it starts those
-    "RAY_health_check_period_ms": "1000",  # a lost node is missed after five seconds, not fifteen
     "OMP_NUM_THREADS": "1",
     "AWS_ACCESS_KEY_ID": "test",  # of the S3 server that a test starts, and nobody's own
     "AWS_SECRET_ACCESS_KEY": "test",

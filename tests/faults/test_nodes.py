@@ -6,6 +6,7 @@ ends and another cluster goes on.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -29,10 +30,18 @@ from emoray.writers.midi import midi_bytes
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
 
+MISSED_SOON = {"RAY_health_check_period_ms": "1000"}
+"""A lost node is missed after five seconds, not fifteen; so may a busy one be, and other tests do without."""
+
+
 def on_two_nodes(folder: Path, *tasks: str) -> str:
     """Run the script; what it says."""
     done = subprocess.run(
-        [sys.executable, two_nodes.__file__, folder, *tasks], capture_output=True, text=True, timeout=400
+        [sys.executable, two_nodes.__file__, folder, *tasks],
+        env=os.environ | MISSED_SOON,
+        capture_output=True,
+        text=True,
+        timeout=400,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
