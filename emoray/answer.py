@@ -97,6 +97,11 @@ def failed(item: Item, error: Exception, evidence: Evidence | None = None) -> Re
     return _with_evidence(Result(id=item.id, status="failed", error=str(error)), evidence)
 
 
+def broken(item: Item, what: str) -> Result:
+    """The failed result of an item that brought out a bug."""
+    return failed(item, EmorayError(item.id, f"unexpected {what}; a bug, the log has its traceback"))
+
+
 def answered(item: Item, request: Request, composed: Notes, evidence: Evidence | None) -> Result:
     """The result of an item: its MIDI begins with the seed's notes unless it asked to leave them out."""
     music = composed if item.without_seed else np.concatenate([request.seed, composed])

@@ -26,20 +26,18 @@ from typing import Any
 
 from ray.serve import exceptions as serving
 
-from emoray.answer import failed
+from emoray.answer import broken, failed
 from emoray.batch.grain import Engine
 from emoray.errors import ClusterError
 from emoray.items import Item, Result
 from emoray.pipeline.metrics import record
-from emoray.pipeline.passing import is_any, passes
+from emoray.pipeline.passing import busy, is_any, passes
 
 log = logging.getLogger(__name__)
 
 Outcome = Result | Exception
 LONGEST_PAUSE = 30.0
 """Seconds."""
-BUSY = (serving.BackPressureError, serving.ReplicaUnavailableError)
-"""Those that no item brings about."""
 TOGETHER, MOST_BYTES = 64, 64_000_000
 """Items in a call, and bytes of their files, at most: as many as a network composes at a time."""
 DEATHS = 2
@@ -145,7 +143,7 @@ def _answer(
             return _unexpected(item, outcome), attempt
         record("emoray_batch_retries_total", reason=_name(outcome))
         log.warning("attempt %d failed: %s", attempt, _name(outcome), extra={"item": item.id})
-        died += not is_any(outcome, BUSY)
+        died += not is_any(outcome, busy())
         if died == deaths:
             return None
         if pause is None:
@@ -169,7 +167,7 @@ def _unexpected(item: Item, err: Exception) -> Result:
         raise ClusterError("serve", f"the application is gone ({err}); start the batch again") from err
     log.error("unexpected error", exc_info=err, extra={"item": item.id})
     what = f"{_name(err)}: {_last_line(getattr(err, 'cause', None) or err)}"
-    return failed(item, ClusterError(item.id, f"unexpected {what}; a bug, the log has its traceback"))
+    return broken(item, what)
 
 
 def _gave_up(item: Item, err: Exception, attempts: int) -> Result:

@@ -12,9 +12,8 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from emoray.answer import answer_items, failed
+from emoray.answer import answer_items, broken
 from emoray.batch.grain import Engine
-from emoray.errors import EmorayError
 from emoray.items import Item, Result
 from emoray.pipeline.stages import Loaders
 from emoray.web.settings import ServeSettings
@@ -45,12 +44,6 @@ def answer_each(
     except Exception as err:
         if len(items) == 1:
             log.exception("unexpected error", extra={"item": items[0].id})
-            return [(failed(items[0], unexpected(items[0].id, err)), 1)]
+            return [(broken(items[0], f"{type(err).__name__}: {err}".splitlines()[0]), 1)]
         half = len(items) // 2
         return answer_each(items[:half], answer) + answer_each(items[half:], answer)
-
-
-def unexpected(item_id: str, err: Exception) -> EmorayError:
-    """What a results row says of a bug."""
-    what = f"unexpected {type(err).__name__}: {err}".splitlines()[0]
-    return EmorayError(item_id, f"{what}; a bug, the log has its traceback")

@@ -7,4 +7,4 @@ PASSING_ON = {"MALLOC_MMAP_THRESHOLD_": "131072"}
 is free. By default that limit rises to the largest body that was ever freed, and the next ones are kept."""
 WORKING = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "67108864"}
 """Of those that need the same arrays again and again, where others pass on: what the limits can rise to.
-By 128 KB composing 64 rows would take six times the page faults and a third more CPU."""
+By 128 KB a composer would ask the kernel for its pages anew in every step."""

@@ -30,10 +30,13 @@ def passes(error: BaseException) -> bool:
 
 def passing() -> tuple[type[BaseException], ...]:
     """The errors that pass."""
+    return OF_THE_CLUSTER + busy()
+
+
+def busy() -> tuple[type[BaseException], ...]:
+    """Those of Serve, which no item brings about."""
     serving = sys.modules.get("ray.serve.exceptions")
-    if serving is None:
-        return OF_THE_CLUSTER
-    return (*OF_THE_CLUSTER, serving.BackPressureError, serving.ReplicaUnavailableError)
+    return () if serving is None else (serving.BackPressureError, serving.ReplicaUnavailableError)
 
 
 def is_any(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
