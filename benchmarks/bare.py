@@ -1,6 +1,6 @@
 """Bare: the items of a manifest answered without Ray, as the bound for engines and as a script would do it.
 
-The bound: `answer_items` on the same grains, each process taking the next grain when it is done with one,
+The bound: `generate_results` on the same shards, each process taking the next shard when it is done with one,
 as many processes as cores, one torch thread each. Its clock starts when every process has loaded its
 models and answered an item, and files are read; nothing is written. The script: one process, row after
 row, one picture at a time, librosa's pYIN with its own settings, one row in the network, torch with its
@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 from figures import CORES
 
-from emoray.answer import answer_items
-from emoray.items import Item
+from emoray.generation import generate_results
 from emoray.notes import as_notes
 from emoray.pipeline.stages import LOADERS
 from emoray.readers.manifest import read_manifest
+from emoray.request import GenerationRequest
 from emoray.web.settings import ServeSettings
 
 FRESH = multiprocessing.get_context("spawn")
@@ -34,11 +34,11 @@ _engine = {}
 """Of a process of the bound: what it loaded, and the barrier where it waits for the others."""
 
 
-def items_of(manifest: Path) -> list[Item]:
+def items_of(manifest: Path) -> list[GenerationRequest]:
     """Every row with its files read."""
     root = manifest.parent
     return [
-        Item(
+        GenerationRequest(
             id=entry.id,
             seed=(root / entry.seed).read_bytes(),
             seed_name=entry.seed,
@@ -53,14 +53,14 @@ def items_of(manifest: Path) -> list[Item]:
     ]
 
 
-def bound(items, grain, checkpoint=None):
+def bound(items, shard, checkpoint=None):
     """(wall seconds, seconds by stage over all processes, sha256 of each item's music)."""
-    grains = [items[first : first + grain] for first in range(0, len(items), grain)]
+    shards = [items[first : first + shard] for first in range(0, len(items), shard)]
     settings, barrier = ServeSettings(checkpoint=checkpoint), FRESH.Barrier(CORES)
     with FRESH.Pool(CORES, _load, (settings, barrier)) as pool:
         pool.map(_warm, [items[0]] * CORES, chunksize=1)
         started = time.monotonic()
-        done = pool.map(_answer, grains, chunksize=1)
+        done = pool.map(_answer, shards, chunksize=1)
         seconds = time.monotonic() - started
     stages = sum((Counter(spent) for spent, _ in done), Counter())
     return seconds, dict(stages), {name: digest for _, found in done for name, digest in found.items()}
@@ -82,10 +82,10 @@ def _warm(item):
 
 
 def _answer(items):
-    """(seconds by stage, sha256 by id) of a grain."""
+    """(seconds by stage, sha256 by id) of a shard."""
     spent = {}
     started = time.monotonic()
-    results = answer_items(
+    results = generate_results(
         items,
         read_faces=partial(_timed, spent, "faces"),
         read_seed=partial(_timed, spent, "seeds"),
@@ -116,7 +116,7 @@ def script(items, checkpoint=None):
 
 
 def _script(items, checkpoint, sender):
-    from emoray.compose.sampler import Composer
+    from emoray.compose.decoding import Composer
     from emoray.model.checkpoint import load_checkpoint
 
     settings, loaded = ServeSettings(checkpoint=checkpoint), load_checkpoint(checkpoint)
@@ -127,7 +127,7 @@ def _script(items, checkpoint, sender):
         return midi(item) if item.seed[:4] == b"MThd" else by_librosa(item.seed)
 
     def answer(item):
-        return answer_items(
+        return generate_results(
             [item], read_faces=faces, read_seed=read_seed, compose=compose, guidance=loaded.guidance
         )
 

@@ -4,7 +4,7 @@
 
 First rows with a seed cut from a MIDI file and an emotion, then, with --faces and --voices, rows with a
 picture and the opening of a recording. Each engine is the real command, `emoray batch run`. "Started"
-counts from the start of its first grain to its last commit, "all" includes the start of Python, Ray, Serve
+counts from the start of its first shard to its last commit, "all" includes the start of Python, Ray, Serve
 and the models. `bare.py` says how the bound (100 %) and the plain script are measured; the script does the
 first --sample rows, the bound the first --bound rows, before and after each engine, because a machine's pace
 changes within minutes: an engine is compared with the mean of both. Fails unless the bound and both engines
@@ -23,7 +23,7 @@ from figures import CORES, keep, options
 from rows import mixed_rows, music_rows
 
 from emoray.batch.audit import results
-from emoray.batch.folder import even_grain
+from emoray.batch.folder import even_shard_rows
 from emoray.batch.publish import publish
 from emoray.storage import place
 
@@ -31,10 +31,10 @@ ENGINES = ("data", "serve")
 
 
 def engine(name, manifest, out, arguments):
-    """(seconds of the whole command, seconds from its first grain on) of a batch by an engine."""
+    """(seconds of the whole command, seconds from its first shard on) of a batch by an engine."""
     emoray = Path(sys.executable).with_name("emoray")
     command = [emoray, "batch", "run", manifest, "--out", out, "--engine", name, "--local"]
-    command += ["--grain", str(arguments.grain)] if arguments.grain else []
+    command += ["--shard", str(arguments.shard)] if arguments.shard else []
     command += ["--checkpoint", arguments.checkpoint] if arguments.checkpoint else []
     started = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True)
@@ -44,7 +44,7 @@ def engine(name, manifest, out, arguments):
 
 
 def _since_first_grain(out):
-    """A part is written when its grain ends, and says how long its rows took together."""
+    """A part is written when its shard ends, and says how long its rows took together."""
     parts = [(path.stat().st_mtime, pq.read_table(path)) for path in out.glob("results/part-*.parquet")]
     begun = min(end - sum(part["milliseconds"].to_pylist()) / 1000 for end, part in parts)
     return max(end for end, _ in parts) - begun
@@ -61,15 +61,15 @@ def committing(out, scratch):
 def measure(manifest, folder, arguments):
     """Everything for one manifest: printed, and as figures."""
     items = items_of(manifest)
-    grain = arguments.grain or even_grain(len(items), CORES)
+    shard = arguments.shard or even_shard_rows(len(items), CORES)
     some = items[: arguments.bound]
-    grain = min(grain, even_grain(len(some), CORES))  # the bound has work for every core
-    seconds, stages, digests = bound(some, grain, arguments.checkpoint)
+    shard = min(shard, even_shard_rows(len(some), CORES))  # the bound has work for every core
+    seconds, stages, digests = bound(some, shard, arguments.checkpoint)
     rates, figures = [len(some) / seconds], {"rows": len(items), "bound_rows": len(some)}
     for name in ENGINES:
         out = folder / name
         whole, started = engine(name, manifest, out, arguments)
-        rates.append(len(some) / bound(some, grain, arguments.checkpoint)[0])
+        rates.append(len(some) / bound(some, shard, arguments.checkpoint)[0])
         rate = sum(rates[-2:]) / 2
         made = {row["id"]: row["sha256"] for row in results(out) if row["sha256"]}
         assert {item.id: made[item.id] for item in some if item.id in made} == digests, f"{name}: other bytes"
@@ -107,7 +107,7 @@ def main():
     parser.add_argument("--mixed", type=int, default=40)
     parser.add_argument("--sample", type=int, default=10)
     parser.add_argument("--bound", type=int, default=512)
-    parser.add_argument("--grain", type=int, help="of bound and engines; even ones by default")
+    parser.add_argument("--shard", type=int, help="of bound and engines; even ones by default")
     parser.add_argument("--seed-notes", type=int, default=64)
     parser.add_argument("--voice-seconds", type=float, default=8.0)
     parser.add_argument("--notes", type=int, default=120)

@@ -4,8 +4,9 @@
                                    [--presets seed expressive] [--json FILE]
 
 The naive loop composes one request at a time and runs a window of 25 notes through the network anew for each
-note, on the parameters as torch has them: for the seed preset with the emotion score of 128 windows that each
-have a candidate appended, as the published code takes it; for the expressive preset untold and told.
+note, on the parameters as torch has them: for the baseline preset with the emotion score of 128 windows that
+each have a candidate appended, as the published code takes it; for the expressive preset with both passes of
+classifier-free guidance.
 The bound is the time of the same matrix products alone, by torch, on as many rows: in bfloat16 where the
 hardware multiplies it, and in brackets in float32. It can be beaten: composing lays its weights out once.
 Each figure is the best of some rounds, because others may use the machine; shares are of those.
@@ -17,12 +18,12 @@ import numpy as np
 import torch
 from figures import keep, options
 
-from emoray.compose.drawing import chosen, draw
-from emoray.compose.guidance import emotion_score, on_keyboard, seed_logits
-from emoray.compose.priming import heard_notes
-from emoray.compose.sampler import Composer
-from emoray.compose.seed_player import context
-from emoray.config import CONDITIONED_MODES, GUIDANCE_MODES, Request, SeedGuidance
+from emoray.compose.baseline_decoder import context
+from emoray.compose.decoding import Composer
+from emoray.compose.original_formulas import emotion_score, on_keyboard, original_logits
+from emoray.compose.prefill import heard_notes
+from emoray.compose.sampling import chosen, draw
+from emoray.config import CONDITIONED_MODES, GUIDANCE_MODES, OriginalGuidance, Prompt
 from emoray.dataset.attributes import attributes_ahead
 from emoray.dataset.bins import DURATION_EDGES, STEP_EDGES
 from emoray.dataset.spans import condition
@@ -35,7 +36,7 @@ from emoray.model.preset import PRETRAINED
 WINDOW = 25
 SEED_NOTES = 64
 NAIVE_NOTES = 60
-DEFAULT = {"seed": "seed", "expressive": "cfg"}
+DEFAULT = {"baseline": "original", "expressive": "cfg"}
 """Guidance beside which the naive loop is measured."""
 
 
@@ -58,7 +59,7 @@ def composed(checkpoint, mode, batch, notes, rounds):
     """(seconds to prime, seconds to compose) of a batch with so many notes each; the least of each."""
     composer = Composer(checkpoint, rows=batch)
     requests = [
-        Request(seed=seed(), valence=1 - 2 * (number % 2), guidance=mode, notes=notes, random_seed=number)
+        Prompt(seed=seed(), valence=1 - 2 * (number % 2), guidance=mode, notes=notes, random_seed=number)
         for number in range(batch)
     ]
     found = []
@@ -77,7 +78,7 @@ def composed(checkpoint, mode, batch, notes, rounds):
 def naive_seed(checkpoint, notes):
     """The published loop: the window, and 128 windows with a candidate appended, anew for each note."""
     network, clusters, generator = checkpoint.network, checkpoint.clusters, np.random.default_rng(0)
-    guidance, window = SeedGuidance(), context(seed(), WINDOW)
+    guidance, window = OriginalGuidance(), context(seed(), WINDOW)
     for _ in range(notes):
         logits, step, duration = (
             part.numpy().astype(np.float64) for part in network(torch.from_numpy(window)[None])
@@ -89,7 +90,8 @@ def naive_seed(checkpoint, notes):
         distances = clusters.distances(np.stack(features, axis=1))
         score = emotion_score(distances[:, clusters.happy], distances[:, 1 - clusters.happy])[None]
         bent = (
-            on_keyboard(seed_logits(logits, score, np.ones(1), np.ones(1), guidance)) / guidance.temperature
+            on_keyboard(original_logits(logits, score, np.ones(1), np.ones(1), guidance))
+            / guidance.temperature
         )
         [pitch] = chosen(np.exp(bent - bent.max()), generator.random(1))
         note = np.array([[pitch / 128, max(step[0], 0), max(duration[0], 0.01)]], np.float32)
@@ -98,7 +100,7 @@ def naive_seed(checkpoint, notes):
 
 @torch.no_grad()
 def naive_expressive(checkpoint, notes):
-    """A window run anew for each note, untold and told, and four draws from logits that are led."""
+    """A window run anew for each note, uncond and told, and four draws from logits that are led."""
     network, generator = checkpoint.network, np.random.default_rng(0)
     window = heard_notes(seed())[-WINDOW:]
     told = np.zeros((2, WINDOW, CONDITIONS), np.float32)
@@ -106,8 +108,8 @@ def naive_expressive(checkpoint, notes):
     told, one = torch.from_numpy(told), np.ones(1)
 
     def drawn(logits):
-        untold, led = logits[:, -1].numpy().astype(np.float64)
-        return int(draw((untold + 1.7 * (led - untold))[None], one, 0.98 * one, generator.random(1))[0])
+        uncond, led = logits[:, -1].numpy().astype(np.float64)
+        return int(draw((uncond + 1.7 * (led - uncond))[None], one, 0.98 * one, generator.random(1))[0])
 
     def both(value):
         return torch.tensor(value).expand(2, 1)
@@ -155,13 +157,13 @@ def measured(preset, mode, batch, threads, naive, arguments):
         bound, exact = (
             best(products(checkpoint, rows, precision), 5 * rounds) for precision in (None, torch.float32)
         )
-    primed, composing = composed(checkpoint, mode, batch, notes, rounds)
-    a_note, rate = composing / notes, batch * notes / (primed + composing)
+    prefilled, composing = composed(checkpoint, mode, batch, notes, rounds)
+    a_note, rate = composing / notes, batch * notes / (prefilled + composing)
     return {
         "preset": preset, "guidance": mode, "batch": batch, "threads": threads,
         "notes a second": rate, "times naive": rate / naive,
         "of the bound": bound / a_note, "of the bound in float32": exact / a_note,
-        "200 notes, s": primed + 200 * a_note,
+        "200 notes, s": prefilled + 200 * a_note,
     }  # fmt: skip
 
 
@@ -186,7 +188,7 @@ def main():
             )
             print(f"{preset} preset, {threads} threads: the naive loop makes {naive:,.0f} notes a second")
             asked = GUIDANCE_MODES if arguments.every_mode else arguments.modes or [DEFAULT[preset]]
-            for mode in [mode for mode in asked if preset != "seed" or mode not in CONDITIONED_MODES]:
+            for mode in [mode for mode in asked if preset != "baseline" or mode not in CONDITIONED_MODES]:
                 for batch in arguments.batches:
                     row = measured(preset, mode, batch, threads, naive, arguments)
                     found.append(row | {"naive": naive})

@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
-from emoray.compose.pulls import RECENT, label_features
+from emoray.compose.classifier_guidance import RECENT, label_features
 from emoray.compose.targets import FITTED
 from emoray.dataset import corpus
 from emoray.dataset.attributes import GROUPS, attributes_ahead
@@ -101,7 +101,7 @@ def leanings(phrases, labels):
 
 def cluster_agreement(phrases, labels):
     """How far the clusters' emotion score tells the labels of these phrases apart, balanced."""
-    clusters = load_checkpoint(PRETRAINED / "seed").clusters
+    clusters = load_checkpoint(PRETRAINED / "baseline").clusters
     lean = np.array([clusters.happier(window_features(notes, clusters.window)).mean() for notes in phrases])
     return {
         name: round(balanced_accuracy(lean, np.array([getattr(label, name) for label in labels])), 3)

@@ -1,4 +1,4 @@
-"""What guidance does to pitches in the seed preset: how hard the emotion score pulls, how far pitches spread.
+"""What guidance does to pitches in the baseline preset: the emotion score's pull, the spread of pitches.
 
     python benchmarks/guidance.py CORPUS [--checkpoint DIR]
 
@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from emoray.compose.guidance import OFF_KEYBOARD, candidate_scores, prescribed_temperature
-from emoray.compose.sampler import Composer
-from emoray.config import CONDITIONED_MODES, GUIDANCE_MODES, Request, SeedGuidance
+from emoray.compose.decoding import Composer
+from emoray.compose.original_formulas import OFF_KEYBOARD, candidate_scores, prescribed_temperature
+from emoray.config import CONDITIONED_MODES, GUIDANCE_MODES, OriginalGuidance, Prompt
 from emoray.dataset import corpus
 from emoray.dataset.windows import flatten, window_starts, windows_at
 from emoray.model.checkpoint import load_checkpoint
@@ -32,7 +32,7 @@ def spread_of_pitches(pieces, checkpoint):
     for mode in (mode for mode in GUIDANCE_MODES if mode not in CONDITIONED_MODES):
         rows[mode] = composer.compose(
             [
-                Request(seed=notes[:40], valence=1.0, random_seed=number, guidance=mode, notes=100)
+                Prompt(seed=notes[:40], valence=1.0, random_seed=number, guidance=mode, notes=100)
                 for number, notes in enumerate(openings)
             ]
         )
@@ -43,9 +43,9 @@ def main():
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--checkpoint", type=Path, default=PRETRAINED / "seed")
+    parser.add_argument("--checkpoint", type=Path, default=PRETRAINED / "baseline")
     arguments = parser.parse_args()
-    checkpoint, guidance = load_checkpoint(arguments.checkpoint), SeedGuidance()
+    checkpoint, guidance = load_checkpoint(arguments.checkpoint), OriginalGuidance()
     pieces = [notes for _, notes in corpus.read_pieces(arguments.corpus, "test")]
     table, lengths = flatten(pieces)
     starts = window_starts(lengths, checkpoint.preset.window)
@@ -58,7 +58,7 @@ def main():
         :, ~OFF_KEYBOARD
     ]
     spread = score.max(axis=1) - score.min(axis=1)
-    for mode in ("seed", "seed-tempered"):
+    for mode in ("original", "original-tempered"):
         odds = np.exp(guidance.alpha * spread / prescribed_temperature(mode, guidance))
         print(f"{mode:14} odds x {np.median(odds):.3f} in the median, x {odds.max():.3f} at most")
     print(f"({len(x)} windows)")

@@ -20,10 +20,10 @@ import numpy as np
 from figures import keep, options
 from server import serving
 
-from emoray.answer import answer_items
 from emoray.demo.files import write_demo
-from emoray.items import Item
+from emoray.generation import generate_results
 from emoray.pipeline.stages import LOADERS
+from emoray.request import GenerationRequest
 from emoray.web.settings import ServeSettings
 
 ALONE = 10
@@ -36,9 +36,9 @@ def alone(seed, notes, checkpoint):
     composer, guidance = LOADERS.composer(settings)
     read_seed, times = LOADERS.seeds(settings), []
     for number in range(ALONE + 1):
-        item = Item(id="alone", seed=seed, valence=1.0, notes=notes, random_seed=number)
+        item = GenerationRequest(id="alone", seed=seed, valence=1.0, notes=notes, random_seed=number)
         started = time.monotonic()
-        answer_items(
+        generate_results(
             [item], read_faces=lambda _: [], read_seed=read_seed, compose=composer.compose, guidance=guidance
         )
         times.append(time.monotonic() - started)

@@ -1,12 +1,12 @@
 """Scaling: what the driver and the readers of a batch folder cost as it grows, without composing anything.
 
-    python benchmarks/scaling.py [--rows 10000 100000] [--grains 160] [--folder FOLDER] [--json FILE]
+    python benchmarks/scaling.py [--rows 10000 100000] [--shards 160] [--folder FOLDER] [--json FILE]
 
-For each size a manifest of that many rows; *enter*, what the driver does before its first grain; a made-up
+For each size a manifest of that many rows; *enter*, what the driver does before its first shard; a made-up
 ledger with one embedded piece as every row's music; `status`, `verify` and *resume* of a batch with nothing
-left to do. Then that many *grains* that do nothing, through Ray Data on a local Ray as the driver hands them
-out. Each step is a fresh process; memory is the most it held, of grains what the driver then holds more. The
-full size is --rows 10000 100000 1000000 --grains 160 1600; it makes a million files.
+left to do. Then that many *shards* that do nothing, through Ray Data on a local Ray as the driver hands them
+out. Each step is a fresh process; memory is the most it held, of shards what the driver then holds more. The
+full size is --rows 10000 100000 1000000 --shards 160 1600; it makes a million files.
 """
 
 import argparse
@@ -30,11 +30,11 @@ GRAIN = 64
 SEEDS = 100
 WARM_UP = 20
 """Grains that pay for what Ray Data starts only once."""
-SETTINGS = BatchSettings(engine="data", grain=GRAIN)
+SETTINGS = BatchSettings(engine="data", shard=GRAIN)
 
 
 class EnteredError(Exception):
-    """The driver has come as far as its first grain."""
+    """The driver has come as far as its first shard."""
 
 
 def write_manifest(folder, rows):
@@ -91,7 +91,7 @@ def refuse(_name):
 
 
 def enter(folder):
-    """All that a driver does before its first grain."""
+    """All that a driver does before its first shard."""
     from emoray.pipeline.batch import run_batch
 
     with contextlib.suppress(EnteredError):
@@ -99,7 +99,7 @@ def enter(folder):
 
 
 def resume(folder):
-    """A drive that finds every grain done."""
+    """A drive that finds every shard done."""
     from emoray.pipeline.batch import run_batch
 
     table, out = folder / "manifest.jsonl", folder / "out"
@@ -134,7 +134,7 @@ def step_here(name, folder):
 
 
 def grains_here(count):
-    """The figures of grains that do nothing, from a driver that has handed out some before."""
+    """The figures of shards that do nothing, from a driver that has handed out some before."""
     import ray
     from memory import psutil
 
@@ -150,10 +150,10 @@ def grains_here(count):
 
 
 def hand_out(count):
-    """Tasks as ``pipeline/batch.py`` makes them of grains."""
+    """Tasks as ``pipeline/batch.py`` makes them of shards."""
     import ray.data
 
-    blocks = [pa.table({"grain": pa.array([number], pa.int64())}) for number in range(count)]
+    blocks = [pa.table({"shard": pa.array([number], pa.int64())}) for number in range(count)]
     dataset = ray.data.from_arrow(blocks).map_batches(
         lambda block: block,
         batch_size=None,
@@ -183,21 +183,21 @@ def main():
     """Measure and print."""
     parser = options(__doc__)
     parser.add_argument("--rows", type=int, nargs="*", default=[10_000, 100_000])
-    parser.add_argument("--grains", type=int, nargs="*", default=[160])
+    parser.add_argument("--shards", type=int, nargs="*", default=[160])
     parser.add_argument("--folder", type=Path, help="where the batches are made")
-    parser.add_argument("--step", choices=[*STEPS, "grains"], help=argparse.SUPPRESS)
+    parser.add_argument("--step", choices=[*STEPS, "shards"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.step:
-        here = grains_here(arguments.grains[0]) if arguments.step == "grains" else None
+        here = grains_here(arguments.shards[0]) if arguments.step == "shards" else None
         print(json.dumps(here or step_here(arguments.step, arguments.folder)))
         return
     print(f"{'size':>10} {'step':12} {'CPU s':>9} {'clock s':>9} {'MB':>9}")
-    found = {"rows": {}, "grains": {}}
+    found = {"rows": {}, "shards": {}}
     for rows in arguments.rows:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
             found["rows"][rows] = measured(Path(folder), rows)
-    for count in arguments.grains:
-        found["grains"][count] = told(count, "grains", fresh("--step", "grains", "--grains", count))
+    for count in arguments.shards:
+        found["shards"][count] = told(count, "shards", fresh("--step", "shards", "--shards", count))
     keep(found, arguments.json)
 
 

@@ -16,11 +16,12 @@ from emoray.errors import ConfigError, RequestError
 from emoray.notes import Notes
 
 GUIDANCE_MODES = (
-    "none", "seed", "seed-tempered", "seed-literal", "seed-logit", "logodds", "attributes", "cfg",
+    "none", "original", "original-tempered", "original-literal", "original-logit", "logodds", "attributes",
+    "cfg",
 )  # fmt: skip
 CONDITIONED_MODES = ("attributes", "cfg")
 """Modes that need a network trained on attributes: the expressive preset's."""
-PRESETS = ("seed", "expressive")
+PRESETS = ("baseline", "expressive")
 SCHEMA_VERSION = 1
 """Of checkpoints and emotion models. A reader refuses any other."""
 CORPUS_VERSION = 2
@@ -53,8 +54,8 @@ def _positive(settings: object, *names: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeedPreset:
-    """The seed document's network and its training."""
+class BaselinePreset:
+    """The original system's network and its training."""
 
     window: int = 25
     """Notes of context."""
@@ -129,12 +130,12 @@ class ExpressivePreset:
         _positive(self, *(item.name for item in dataclasses.fields(self) if item.name not in zero))
 
 
-Preset = SeedPreset | ExpressivePreset
+Preset = BaselinePreset | ExpressivePreset
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeedGuidance:
-    """The seed document's formulas; the names of the fields are its own."""
+class OriginalGuidance:
+    """The original system's formulas; the names of the fields are its own."""
 
     alpha: float = 0.5
     """Weight of the emotion score."""
@@ -167,14 +168,14 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Request:
+class Prompt:
     """One piece to compose. ``seed`` must hold at least one note."""
 
     seed: Notes
     valence: float
-    """-1 sad .. +1 happy; its sign is the label of the seed document's formulas."""
+    """-1 sad .. +1 happy; its sign is the label of the original system's formulas."""
     arousal: float | None = None
-    """-1 calm .. +1 excited. None: as the valence, because happy is faster in the seed document."""
+    """-1 calm .. +1 excited. None: as the valence, because happy is faster in the original system."""
     curve: Curve = ()
     """Emotion over time, instead of ``valence`` and ``arousal``."""
     random_seed: int = 0
@@ -182,7 +183,7 @@ class Request:
     """How many notes to compose; with ``seconds`` also given, whichever comes first."""
     seconds: float | None = None
     """Compose until this many seconds after the seed's last onset."""
-    guidance: str = "seed"
+    guidance: str = "original"
     strength: float = 1.0
     """How far the emotion may pull: 0 gives the same bytes as guidance ``none``, 1 is as calibrated."""
     temperature: float | None = None
@@ -218,7 +219,7 @@ class Request:
 
 
 DEFAULT_NOTES = 120
-"""Composed when neither notes nor seconds are asked for; the seed document's length."""
+"""Composed when neither notes nor seconds are asked for; the original system's length."""
 MOST_NOTES = 20_000
 MOST_SECONDS = 3_600.0
 RANGES: dict[str, tuple[float, float]] = {
@@ -231,4 +232,4 @@ RANGES: dict[str, tuple[float, float]] = {
     "temperature": (0, 100),
     "random_seed": (0, 2**63 - 1),
 }
-"""Lowest and highest value of each number in a ``Request``; a manifest is checked against the same."""
+"""Lowest and highest value of each number in a ``Prompt``; a manifest is checked against the same."""

@@ -2,7 +2,7 @@
 
 Conventions
 -----------
-A label is -1 (sad) or +1 (happy), as in the seed document; people write the words, the code the numbers.
+A label is -1 (sad) or +1 (happy), as in the original system; people write the words, the code the numbers.
 ``valence`` is a float in [-1, 1], unpleasant to pleasant; a label is its sign. 0 is no emotion at all.
 ``arousal`` is a float in [-1, 1], calm to excited. A ``Curve`` is both over time.
 """
@@ -20,7 +20,7 @@ from emoray.errors import RequestError
 
 
 class Emotion(IntEnum):
-    """The two labels of the seed document."""
+    """The two labels of the original system."""
 
     SAD = -1
     HAPPY = 1

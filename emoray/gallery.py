@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emoray.config import Request
+from emoray.config import Prompt
 from emoray.demo.pieces import pieces
 from emoray.errors import ConfigError
 from emoray.notes import Notes
@@ -34,7 +34,7 @@ def seed_of(name: str) -> Notes:
     return notes[notes["onset"] < SEED_SECONDS]
 
 
-def hang(out: Path, compose: Callable[[Sequence[Request]], list[Notes]], guidance: str) -> list[Path]:
+def hang(out: Path, compose: Callable[[Sequence[Prompt]], list[Notes]], guidance: str) -> list[Path]:
     """Compose the gallery into a folder.
 
     Args:
@@ -50,7 +50,7 @@ def hang(out: Path, compose: Callable[[Sequence[Request]], list[Notes]], guidanc
     """
     seeds = {name: seed_of(name) for name in SHOWN}
     asked = [
-        Request(seed=seed, valence=valence, guidance=guidance, seconds=SECONDS, random_seed=RANDOM_SEED)
+        Prompt(seed=seed, valence=valence, guidance=guidance, seconds=SECONDS, random_seed=RANDOM_SEED)
         for seed in seeds.values()
         for valence in EMOTIONS.values()
     ]

@@ -23,7 +23,7 @@ ABOUT = ("row", "item")
 
 
 class TextFormatter(logging.Formatter):
-    """``2026-11-25 12:00:00,000 WARNING emoray.batch.grain: failed: ... (row 3, item a)``."""
+    """``2026-11-25 12:00:00,000 WARNING emoray.batch.shard: failed: ... (row 3, item a)``."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")

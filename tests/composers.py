@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from ray import cloudpickle
 
-from emoray.compose.row import Composed, Row
-from emoray.config import Request
+from emoray.compose.decoder_state import Composed, Row
+from emoray.config import Prompt
 from emoray.notes import Notes
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -20,9 +20,9 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 class AtOnce:
     """A function as a composer: the requests under way are composed by one call, and leave."""
 
-    compose: Callable[[Sequence[Request]], list[Notes]]
+    compose: Callable[[Sequence[Prompt]], list[Notes]]
 
-    def check(self, request: Request) -> None:
+    def check(self, request: Prompt) -> None:
         """Refuse nothing."""
 
     def player(self) -> AtOncePlayer:
@@ -32,11 +32,11 @@ class AtOnce:
 
 @dataclass
 class AtOncePlayer:
-    compose: Callable[[Sequence[Request]], list[Notes]]
+    compose: Callable[[Sequence[Prompt]], list[Notes]]
     rows: list[Row] = field(default_factory=list)
     pieces: list[Notes] = field(default_factory=list)
 
-    def enter(self, waiting: Sequence[tuple[int, Request]]) -> None:
+    def enter(self, waiting: Sequence[tuple[int, Prompt]]) -> None:
         """Take requests in."""
         self.rows += [Row(place, request, np.random.default_rng(0)) for place, request in waiting]
 

@@ -60,7 +60,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if unasked else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.GenerationRequest]) -> None:
     """Fast pure tests first; then those on Ray, the faults, which take longest, before the others."""
     for item in items:
         if item.get_closest_marker("ray"):
@@ -68,7 +68,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_order)  # stable: files stay together
 
 
-def _order(item: pytest.Item) -> int:
+def _order(item: pytest.GenerationRequest) -> int:
     if not item.get_closest_marker("ray"):
         return 0
     return 1 if item.path.parent.name == "faults" else 2

@@ -10,7 +10,7 @@ PACKAGE = ROOT / "emoray"
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
 FILES = {str(path.relative_to(PACKAGE).with_suffix("")): path for path in PACKAGE.rglob("[a-z]*.py")}
 
-BASE = {"errors", "notes", "emotion", "config", "items", "storage"}
+BASE = {"errors", "notes", "emotion", "config", "request", "storage"}
 BELOW_RAY = {
     "logs",
     "progress",
@@ -20,7 +20,7 @@ BELOW_RAY = {
     "compose",
     "writers",
     "evaluate",
-    "answer",
+    "generation",
     "demo",
     "web",
     "batch",
@@ -35,14 +35,14 @@ MAY_IMPORT = {
     "notes": {"errors"},
     "storage": {"errors"},
     "config": {"emotion", "errors", "notes"},
-    "items": BASE,
+    "request": BASE,
     "readers": BASE,
     "dataset": BASE | {"readers"},
     "model": BASE | {"dataset"},
     "compose": BASE | {"dataset", "model"},
     "writers": BASE,
     "evaluate": BASE | {"dataset", "model", "compose"},
-    "answer": BASE | {"writers"},
+    "generation": BASE | {"writers"},
     "demo": BASE | {"writers"},
     "gallery": BASE | {"demo", "writers"},
     "doctor": {"errors", "readers"},

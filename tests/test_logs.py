@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from emoray import logs
-from emoray.items import Item, Result
 from emoray.logs import JsonFormatter, TextFormatter
+from emoray.request import GenerationRequest, Result
 from emoray.web.settings import HttpSettings
 
 
@@ -58,7 +58,7 @@ def test_a_text_line_names_its_row_too():
 
 
 def test_what_is_secret_shows_in_no_text_of_what_holds_it():
-    item = Item(id="a", seed=b"the tune", picture=b"the face")
+    item = GenerationRequest(id="a", seed=b"the tune", picture=b"the face")
     result = Result(id="a", status="ok", midi=b"the music")
     told = f"{item!r} {result} {HttpSettings(token='open sesame')}"
     assert "id='a'" in told

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from emoray.compose.sampler import Composer
-from emoray.config import GUIDANCE_MODES, Request
+from emoray.compose.decoding import Composer
+from emoray.config import GUIDANCE_MODES, Prompt
 from emoray.dataset.keys import majorness, pitch_classes
 from emoray.demo.pieces import pieces
 from emoray.model.checkpoint import load_checkpoint
@@ -21,14 +21,14 @@ def composer():
 
 @pytest.fixture(scope="module")
 def baseline():
-    return Composer(load_checkpoint(PRETRAINED / "seed"))
+    return Composer(load_checkpoint(PRETRAINED / "baseline"))
 
 
 def requests(valence, **options):
     """Every demo piece's first 40 notes, four times over with other random seeds."""
     seeds = [piece.notes[:40] for piece in pieces()]
     return [
-        Request(
+        Prompt(
             seed=seed,
             valence=valence,
             random_seed=100 * turn + number,
@@ -39,7 +39,7 @@ def requests(valence, **options):
     ]
 
 
-@pytest.mark.parametrize("mode", ["seed", "seed-tempered"])
+@pytest.mark.parametrize("mode", ["original", "original-tempered"])
 def test_sad_is_slower_and_longer_than_happy_in_the_seed_documents_modes(baseline, mode):
     happy, sad = (baseline.compose(requests(valence, guidance=mode)) for valence in (1.0, -1.0))
     step = [np.log(steps(s)[1:].mean() / steps(h)[1:].mean()) for h, s in zip(happy, sad, strict=True)]
@@ -73,7 +73,7 @@ def test_no_pitch_lies_off_the_piano(composer):
         assert notes["pitch"].max() <= HIGHEST_KEY
 
 
-@pytest.mark.parametrize("preset", ["seed", "expressive"])
+@pytest.mark.parametrize("preset", ["baseline", "expressive"])
 def test_the_card_names_the_licence_of_its_data_and_its_figures(preset):
     card = (PRETRAINED / preset / "README.md").read_text()
     assert "CC BY-NC-SA 4.0" in card

@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from emoray.batch import ledger
-from emoray.batch.entries import entry_ids
 from emoray.batch.fence import is_driven
 from emoray.batch.folder import Run
-from emoray.batch.ledger import Layout, LedgerRow
+from emoray.batch.ledger import Layout, StoredRow
 from emoray.batch.publish import scratch_files
+from emoray.batch.stored_manifest import entry_ids
 from emoray.storage import Place, place, side_by_side
 
 _DETAILS = re.compile(r"\([^)]*\)|\d+")
@@ -155,7 +155,7 @@ def status_of(layout: Layout) -> Status:
     return Watch(layout).look()
 
 
-def results(out: str | Path | Place) -> Iterator[LedgerRow]:
+def results(out: str | Path | Place) -> Iterator[StoredRow]:
     """The results rows of the batch in ``out``, in the order of the manifest.
 
     Raises:

@@ -7,16 +7,17 @@ from dataclasses import asdict, fields
 from itertools import zip_longest
 from typing import Any
 
-from emoray.readers.manifest import Entry
+from emoray.readers.manifest import ManifestRow
 
 LONGEST = 60
 """Characters of a value."""
 
 
-def difference(before: Iterable[Entry], now: Iterable[Entry]) -> str:
+def difference(before: Iterable[ManifestRow], now: Iterable[ManifestRow]) -> str:
     """The first row that differs and how, and how many do.
 
-    >>> old, new = [Entry(row=1, id="a", notes=8)], [Entry(row=1, id="a", notes=9), Entry(row=2, id="b")]
+    >>> old = [ManifestRow(row=1, id="a", notes=8)]
+    >>> new = [ManifestRow(row=1, id="a", notes=9), ManifestRow(row=2, id="b")]
     >>> difference(old, new)
     'row 1: notes 8, now 9; 2 rows differ'
     >>> difference(new[:1], new)
@@ -31,17 +32,17 @@ def difference(before: Iterable[Entry], now: Iterable[Entry]) -> str:
     return f"{first}; {count:,} {'row differs' if count == 1 else 'rows differ'}"
 
 
-def _changed(old: Entry | None, new: Entry | None) -> str:
+def _changed(old: ManifestRow | None, new: ManifestRow | None) -> str:
     if old is None or new is None:
-        row = (old or new or Entry(row=0, id="")).row
+        row = (old or new or ManifestRow(row=0, id="")).row
         return f"row {row} is {'new' if old is None else 'gone'}"
     before, now = _told(old), _told(new)
-    names = [field.name for field in fields(Entry) if before[field.name] != now[field.name]]
+    names = [field.name for field in fields(ManifestRow) if before[field.name] != now[field.name]]
     changes = [f"{name} {_short(before[name])}, now {_short(now[name])}" for name in names]
     return f"row {new.row}: {'; '.join(changes)}" if changes else ""
 
 
-def _told(entry: Entry) -> dict[str, Any]:
+def _told(entry: ManifestRow) -> dict[str, Any]:
     """What the row says; that a file is not there says the disk."""
     told = asdict(entry)
     return told | {"error": None if entry.mendable else entry.error, "mendable": False}

@@ -3,17 +3,17 @@
 Conventions
 -----------
 Every drive takes a number that is higher than any before, its *fence*; a worker looks at the folder before
-it commits, and one that finds a higher fence than its own leaves the grain to that drive.
+it commits, and one that finds a higher fence than its own leaves the shard to that drive.
 
 On a disk the driver holds a lock on ``run.lock`` besides, so a second one does not even start. The lock
 goes with the process, however it ends.
 
 An object store has no lock. There a drive claims its fence as an object of its own, ``fences/<number>``,
 and a second driver takes the folder over: the first one finds the higher fence at its next commit and
-stops. What both had under way is composed twice and kept once, because a grain's files have the same names
+stops. What both had under way is composed twice and kept once, because a shard's files have the same names
 and the same music whoever makes them. So two drivers can waste work, but neither lose nor double a row.
 (One that stalls between its look and its upload for a whole ``retry-failed`` puts back the failed rows of
-that grain: they can be tried again.) Nobody can tell whether a driver is at work there.
+that shard: they can be tried again.) Nobody can tell whether a driver is at work there.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Conventions
 -----------
-``run.json`` is written once, before the first grain, and never changed: how far a run is, the parts tell.
-Its ``identity`` names what the music depends on; a folder takes only grains of its own identity.
+``run.json`` is written once, before the first shard, and never changed: how far a run is, the parts tell.
+Its ``identity`` names what the music depends on; a folder takes only shards of its own identity.
 Settings that change nothing in the music (engine, workers, CPUs) may differ between two drives.
 """
 
@@ -20,10 +20,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from emoray.batch.entries import MANIFEST
 from emoray.batch.fence import FENCES, LOCK
 from emoray.batch.ledger import Layout
 from emoray.batch.publish import SCRATCH, publish
+from emoray.batch.stored_manifest import MANIFEST
 from emoray.config import BATCH_VERSION, GUIDANCE_MODES, RANGES, from_fields
 from emoray.errors import BatchError, ConfigError
 from emoray.readers.expression import THRESHOLD
@@ -32,7 +32,7 @@ from emoray.storage import Place
 RUN = "run.json"
 ENGINES = ("serve", "data")
 MOST_ROWS = 64
-"""In a grain: as many as the network composes at once."""
+"""In a shard: as many as the network composes at once."""
 _PACKAGES = ("emoray", "ray", "torch", "numpy", "pyarrow", "symusic", "scipy", "pretty_midi")
 
 
@@ -66,7 +66,7 @@ class BatchSettings:
     """Seconds for one attempt at one item; items that are answered together share theirs."""
     attempts: int = 5
     """How often an item is tried when its worker or its replica dies, or Serve is overloaded."""
-    grain: int | None = None
+    shard: int | None = None
     """Rows that are committed together, what a crash can cost; None is at most ``MOST_ROWS``, so that the
     workers end together."""
 
@@ -78,7 +78,7 @@ class BatchSettings:
         low, high = RANGES["strength"]
         if not low <= self.strength <= high:
             raise ConfigError("strength", f"must lie in {low}..{high}, got {self.strength}")
-        for name in ("workers", "worker_cpus", "window", "timeout", "attempts", "grain"):
+        for name in ("workers", "worker_cpus", "window", "timeout", "attempts", "shard"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ConfigError(name.replace("_", " "), f"must be a positive number, got {value!r}")
@@ -88,10 +88,10 @@ class BatchSettings:
         return dataclasses.replace(self, checkpoint=self.checkpoint and self.checkpoint.absolute())
 
 
-def even_grain(rows: int, workers: int) -> int:
-    """Rows of a grain, at most ``MOST_ROWS``, such that every worker gets as many grains.
+def even_shard_rows(rows: int, workers: int) -> int:
+    """Rows of a shard, at most ``MOST_ROWS``, such that every worker gets as many shards.
 
-    >>> even_grain(200, 2), even_grain(9, 2), even_grain(2000, 2)
+    >>> even_shard_rows(200, 2), even_shard_rows(9, 2), even_shard_rows(2000, 2)
     (50, 5, 63)
     """
     rounds = math.ceil(rows / (MOST_ROWS * workers))
@@ -101,7 +101,7 @@ def even_grain(rows: int, workers: int) -> int:
 def serve_workers(composers: int, rows: int) -> int:
     """Workers that wait for so many composers.
 
-    A composer has the grain of one while that of another waits, or is read and committed. A batch that the
+    A composer has the shard of one while that of another waits, or is read and committed. A batch that the
     composers do at once needs one worker for each.
 
     >>> serve_workers(2, 2000), serve_workers(2, 60)
@@ -123,7 +123,7 @@ class Run:
     root: str
     """Where its paths start from; a URI with all that it takes to open it."""
     rows: int
-    grain: int
+    shard: int
     versions: dict[str, str]
     version: int = BATCH_VERSION
 
@@ -159,7 +159,7 @@ class Run:
 
     def layout(self, out: Place) -> Layout:
         """Where its files are."""
-        return Layout(out, self.rows, self.grain)
+        return Layout(out, self.rows, self.shard)
 
     def stored_settings(self) -> BatchSettings:
         """The settings of the first drive."""

@@ -8,20 +8,20 @@ A batch folder holds::
     run.lock                   held by the driver (fence.py)
     fences/<number>            in its stead on an object store (fence.py)
     manifest/part-<number>.parquet  the checked entries (entries.py)
-    midi/<shard>/<id>.mid      music; the shard is the first two hex digits of the id's sha256
-    results/part-<grain>.parquet   one results row for each entry of the grain, in order
+    midi/<prefix>/<id>.mid     music; the prefix is the first two hex digits of the id's sha256
+    results/part-<shard>.parquet   one results row for each entry of the shard, in order
 
-A *grain* is a run of manifest rows that is committed together: first its music, then its part, each by
-``publish``. So a part that is there vouches for its whole grain, and what is pending is what has no part:
-no list of finished ids, nothing to merge, nothing that two writers append to. A grain that runs twice
+A *shard* is a run of manifest rows that is committed together: first its music, then its part, each by
+``publish``. So a part that is there vouches for its whole shard, and what is pending is what has no part:
+no list of finished ids, nothing to merge, nothing that two writers append to. A shard that runs twice
 publishes the same bytes under the same names: executed at least once, written exactly once.
 
-Ray Data has a checkpoint of its own, in beta. It does not cover files that a function writes, its grain
+Ray Data has a checkpoint of its own, in beta. It does not cover files that a function writes, its unit
 is one write task, a resume reads all input again and starts an actor pool that wants CPUs of its own,
 and a run after success appends every row once more. Counting parts does without all of that.
 
 What grows with the manifest stays in Arrow: a row of a million is a few dozen bytes there, a thousand in
-Python. Only the rows of one grain or one file at a time are Python objects.
+Python. Only the rows of one shard or one file at a time are Python objects.
 """
 
 from __future__ import annotations
@@ -59,92 +59,92 @@ SCHEMA = pa.schema(
     ]
 )
 MUSIC = "midi"
-LedgerRow = dict[str, Any]
+StoredRow = dict[str, Any]
 """One row of ``SCHEMA``."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """A batch folder and how its rows are cut into grains."""
+    """A batch folder and how its rows are cut into shards."""
 
     out: Place
     rows: int
-    grain: int
-    """Rows in a grain; the last one may have fewer."""
+    shard: int
+    """Rows in a shard; the last one may have fewer."""
 
     @property
-    def grains(self) -> range:
-        """The numbers of all grains."""
-        return range(-(-self.rows // self.grain))
+    def shards(self) -> range:
+        """The numbers of all shards."""
+        return range(-(-self.rows // self.shard))
 
     def rows_of(self, number: int) -> range:
-        """The manifest rows of a grain; the first row of a manifest is 1."""
-        first = number * self.grain + 1
-        return range(first, min(first + self.grain, self.rows + 1))
+        """The manifest rows of a shard; the first row of a manifest is 1."""
+        first = number * self.shard + 1
+        return range(first, min(first + self.shard, self.rows + 1))
 
     def part(self, number: int) -> Place:
-        """Where the results of a grain are."""
+        """Where the results of a shard are."""
         return self.out / RESULTS / f"part-{number:06d}.parquet"
 
 
 def music_path(item_id: str) -> str:
     """Where the music of an item goes, relative to the batch folder."""
-    shard = hashlib.sha256(item_id.encode()).hexdigest()[:2]
-    return f"{MUSIC}/{shard}/{item_id}.mid"
+    prefix = hashlib.sha256(item_id.encode()).hexdigest()[:2]
+    return f"{MUSIC}/{prefix}/{item_id}.mid"
 
 
-def commit(layout: Layout, number: int, rows: Sequence[LedgerRow], music: Mapping[str, bytes]) -> None:
-    """Publish a grain: its music (by path relative to the folder), then its part.
+def commit(layout: Layout, number: int, rows: Sequence[StoredRow], music: Mapping[str, bytes]) -> None:
+    """Publish a shard: its music (by path relative to the folder), then its part.
 
     Raises:
-        BatchError: something cannot be written; the grain stays pending.
+        BatchError: something cannot be written; the shard stays pending.
     """
     assert [row["row"] for row in rows] == list(layout.rows_of(number)), "one results row for each entry"
     publish({layout.out / path: data for path, data in music.items()})
     publish({layout.part(number): parquet_bytes(pa.Table.from_pylist(list(rows), SCHEMA))})
 
 
-def read_part(layout: Layout, number: int) -> list[LedgerRow] | None:
-    """The results of a grain; None when it has none yet, or a part that is damaged."""
+def read_part(layout: Layout, number: int) -> list[StoredRow] | None:
+    """The results of a shard; None when it has none yet, or a part that is damaged."""
     table = read_table(layout, number, SCHEMA.names)
     return None if table is None else table.to_pylist()
 
 
 def parts(layout: Layout, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table | None]]:
-    """Every grain with some columns of its results, or None: see ``read_part``."""
+    """Every shard with some columns of its results, or None: see ``read_part``."""
     there = set((layout.out / RESULTS).children()[0])
 
     def read(number: int) -> tuple[int, pa.Table | None]:
         known = layout.part(number).name in there
         return number, read_table(layout, number, columns) if known else None
 
-    return side_by_side(read, layout.grains)
+    return side_by_side(read, layout.shards)
 
 
 def part_files(layout: Layout) -> dict[int, tuple[int, int]]:
     """Each part that is there, with what differs once it is replaced: see ``Place.stamps``."""
     stamps = (layout.out / RESULTS).stamps()
-    names = {number: layout.part(number).name for number in layout.grains}
+    names = {number: layout.part(number).name for number in layout.shards}
     return {number: stamps[name] for number, name in names.items() if name in stamps}
 
 
-def results(layout: Layout) -> Iterator[LedgerRow]:
+def results(layout: Layout) -> Iterator[StoredRow]:
     """Every results row that is there, in the order of the manifest."""
     for _, table in parts(layout, SCHEMA.names):
         yield from table.to_pylist() if table else []
 
 
 def pending(layout: Layout) -> list[int]:
-    """The grains still to do: without a whole part, or with music that has gone since."""
+    """The shards still to do: without a whole part, or with music that has gone since."""
     done = {number: table for number, table in parts(layout, ["row", "midi"]) if table}
     claims = claimed(done.values())
     lost = claims.filter(pc.invert(pc.is_in(claims["midi"], music_files(layout.out))))
-    again = {(row - 1) // layout.grain for row in lost["row"].to_pylist()}
-    return [number for number in layout.grains if number not in done or number in again]
+    again = {(row - 1) // layout.shard for row in lost["row"].to_pylist()}
+    return [number for number in layout.shards if number not in done or number in again]
 
 
-def failed_grains(layout: Layout) -> list[int]:
-    """The grains with failed rows."""
+def failed_shards(layout: Layout) -> list[int]:
+    """The shards with failed rows."""
     return [
         number
         for number, table in parts(layout, ["row", "status"])
@@ -162,19 +162,21 @@ def claimed(tables: Iterable[pa.Table]) -> pa.Table:
 def music_files(out: Place) -> pa.Array:
     """All files under the music folder that are published, relative to the batch folder.
 
-    Shard by shard: the listing of millions of files at once would fill the memory.
+    Folder by folder: the listing of millions of files at once would fill the memory.
     """
     music = out / MUSIC
-    astray, shards = music.children()
+    astray, prefixes = music.children()
     found = [pa.array([f"{MUSIC}/{name}" for name in astray if not name.startswith(".")], pa.string())]
-    for shard, names in zip(shards, side_by_side(lambda name: (music / name).files(), shards), strict=True):
+    for prefix, names in zip(
+        prefixes, side_by_side(lambda name: (music / name).files(), prefixes), strict=True
+    ):
         published = [name for name in names if not name.rpartition("/")[2].startswith(".")]
-        found.append(pa.array([f"{MUSIC}/{shard}/{name}" for name in published], pa.string()))
+        found.append(pa.array([f"{MUSIC}/{prefix}/{name}" for name in published], pa.string()))
     return pa.concat_arrays(found)
 
 
 def read_table(layout: Layout, number: int, columns: Sequence[str]) -> pa.Table | None:
-    """Some columns of the results of a grain, ``row`` among them; None as for ``read_part``."""
+    """Some columns of the results of a shard, ``row`` among them; None as for ``read_part``."""
     try:
         with pq.ParquetFile(io.BytesIO(layout.part(number).read_bytes())) as file:
             whole = file.schema_arrow.equals(SCHEMA)

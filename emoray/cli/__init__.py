@@ -13,12 +13,12 @@ import os
 import sys
 from typing import NoReturn
 
-from emoray.cli import batch, care, demo, interrupt, learning, music, plan  # each adds its commands
+from emoray.cli import batch, demo, interrupt, learning, maintenance, music, plan  # each adds its commands
 from emoray.cli.shared import app, complain
 from emoray.errors import EmorayError
 from emoray.pipeline.environment import LIBRARIES
 
-__all__ = ["app", "batch", "care", "demo", "learning", "main", "music", "plan"]
+__all__ = ["app", "batch", "demo", "learning", "main", "maintenance", "music", "plan"]
 
 INTERRUPTED = 130
 

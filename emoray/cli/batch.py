@@ -35,7 +35,7 @@ def batch_run(
     root: Annotated[str | None, typer.Option(help="Where paths start [default: manifest's folder].")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the batch in the folder.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Ray Data actors.")] = None,
-    grain: Annotated[
+    shard: Annotated[
         int | None, typer.Option(min=1, help="Rows committed together [default: at most 64].")
     ] = None,
     without_seed: Annotated[
@@ -53,7 +53,7 @@ def batch_run(
         strength=strength,
         engine=engine,
         workers=workers,
-        grain=grain,
+        shard=shard,
         without_seed=without_seed,
         faces=faces,
     )

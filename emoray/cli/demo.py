@@ -65,7 +65,7 @@ def gallery(
     guidance: GuidanceMode = None,
 ) -> None:
     """Compose five seeds without an emotion, happy and sad, with pictures and a page."""
-    from emoray.compose.sampler import Composer
+    from emoray.compose.decoding import Composer
     from emoray.gallery import hang
     from emoray.model.checkpoint import load_checkpoint
 

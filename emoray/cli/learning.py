@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from emoray.cli.shared import Local, RandomSeed, app, say, start_ray, start_ray_for, write_bytes
-from emoray.config import PRESETS, ExpressivePreset, SeedPreset
+from emoray.config import PRESETS, BaselinePreset, ExpressivePreset
 from emoray.errors import ConfigError
 
 Preset = Literal[PRESETS]  # type: ignore[valid-type]  # the one list, unpacked
@@ -86,7 +86,7 @@ def train(
     corpus: Annotated[Path, typer.Argument(help="A corpus that `emoray ingest` made.")],
     emotion: Annotated[Path, typer.Option(help="An emotion model that `emoray cluster` made.")],
     out: Annotated[Path, typer.Option(help="The run folder; it becomes a checkpoint.")],
-    preset: Annotated[Preset, typer.Option(help="Which network.")] = "seed",
+    preset: Annotated[Preset, typer.Option(help="Which network.")] = "baseline",
     workers: Annotated[int, typer.Option(min=1, help="Processes that train together.")] = 1,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
     epoch_windows: Annotated[int | None, typer.Option(min=1, help="Windows in an epoch (seed).")] = None,
@@ -203,23 +203,23 @@ def _say_control(report: dict[str, Any]) -> None:
         say(tables.remembered(report))
 
 
-def _preset(name: Preset, **changed: int | None) -> SeedPreset | ExpressivePreset:
+def _preset(name: Preset, **changed: int | None) -> BaselinePreset | ExpressivePreset:
     """The preset of that name with the settings that were asked for.
 
     Raises:
         ConfigError: a setting is out of range, or of the other preset.
     """
     asked = {key: value for key, value in changed.items() if value is not None}
-    if name == "seed":
-        return SeedPreset(**asked)
+    if name == "baseline":
+        return BaselinePreset(**asked)
     if "epoch_windows" in asked:
-        raise ConfigError("--epoch-windows", "is a setting of --preset seed; leave it out")
+        raise ConfigError("--epoch-windows", "is a setting of --preset baseline; leave it out")
     return ExpressivePreset(**asked)
 
 
 def _started(
-    start: Path, settings: SeedPreset | ExpressivePreset
-) -> tuple[Path, SeedPreset | ExpressivePreset, dict[str, str]]:
+    start: Path, settings: BaselinePreset | ExpressivePreset
+) -> tuple[Path, BaselinePreset | ExpressivePreset, dict[str, str]]:
     """The folder of a checkpoint, its own preset for as long as was asked for, and what the run remembers.
 
     Raises:
@@ -234,10 +234,10 @@ def _started(
         raise ConfigError(
             "--start", f"is of the {loaded.preset_name} preset; pass --preset {loaded.preset_name} as well"
         )
-    lengths = ("epochs", "epoch_windows") if isinstance(settings, SeedPreset) else ("epochs",)
+    lengths = ("epochs", "epoch_windows") if isinstance(settings, BaselinePreset) else ("epochs",)
     kept: Any = {name: getattr(settings, name) for name in lengths}
     return folder, dataclasses.replace(loaded.preset, **kept), {"start": loaded.fingerprint}
 
 
-def _has_more(run: Any, settings: SeedPreset | ExpressivePreset, max_minutes: float | None) -> bool:
+def _has_more(run: Any, settings: BaselinePreset | ExpressivePreset, max_minutes: float | None) -> bool:
     return not run.standing(settings).finished(settings, max_minutes * 60 if max_minutes else float("inf"))

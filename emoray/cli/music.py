@@ -22,8 +22,8 @@ from emoray.cli.shared import (
 )
 from emoray.config import DEFAULT_NOTES
 from emoray.errors import ConfigError, EmorayError
-from emoray.items import Item, Result
 from emoray.pipeline.environment import PASSING_ON
+from emoray.request import GenerationRequest, Result
 
 
 @app.command()
@@ -63,7 +63,7 @@ def generate(
     from emoray.emotion import parse_curve, parse_emotion
 
     valence, its_arousal = (None, None) if emotion is None else parse_emotion(emotion)
-    item = Item(
+    item = GenerationRequest(
         id=out.stem or "piece",
         seed=read_bytes(seed),
         seed_name=str(seed),
@@ -110,16 +110,16 @@ def _text_or_file(text: str) -> str:
     return read_bytes(Path(text[1:])).decode("utf-8", errors="replace") if text.startswith("@") else text
 
 
-def _answered(item: Item, checkpoint: Path | None, faces: str) -> Result:
+def _answered(item: GenerationRequest, checkpoint: Path | None, faces: str) -> Result:
     """One item, by the same steps as a batch takes."""
-    from emoray.answer import answer_items
-    from emoray.compose.sampler import Composer
+    from emoray.compose.decoding import Composer
+    from emoray.generation import generate_results
     from emoray.model.checkpoint import load_checkpoint
     from emoray.readers.face import FaceReader
     from emoray.readers.seed import read_seed
 
     loaded = load_checkpoint(checkpoint)
-    [result] = answer_items(
+    [result] = generate_results(
         [item],
         read_faces=FaceReader(faces).read if item.picture is not None else lambda _pictures: [],
         read_seed=lambda item: read_seed(item.seed, subject=item.seed_name, sounding=loaded.sounding),

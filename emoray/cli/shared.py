@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from emoray import logs
-from emoray.cli.head import answers, watch_head
+from emoray.cli.cluster_head import answers, watch_head
 from emoray.config import GUIDANCE_MODES
 from emoray.errors import ClusterError, ConfigError
 from emoray.pipeline.environment import LIBRARIES

@@ -9,7 +9,7 @@ travel with the centroids. Distances are Euclidean in standardised units.
 Which cluster is happy is decided by one of two rules and stored with its evidence. With labelled pieces,
 it is the cluster that the happy ones (valence and arousal positive) lean to rather than the sad ones (both
 negative). Without, or when the labels hardly agree with either, it is the cluster of shorter steps and
-durations: the seed document's own observation.
+durations: the original system's own observation.
 
 Letters: **W** windows, **D** the nine features, **K** = 2 clusters.
 """

@@ -1,4 +1,4 @@
-"""Features: nine numbers that the seed document clusters music by.
+"""Features: nine numbers that the original system clusters music by.
 
 Conventions
 -----------

@@ -2,7 +2,7 @@
 
 Conventions
 -----------
-Model units of the seed preset are columns (pitch / 128, step, duration): times in seconds, as the seed
+Model units of the baseline preset are columns (pitch / 128, step, duration): times in seconds, as the seed
 document's network was trained. They change here and nowhere else. A window never crosses pieces: a flat
 table holds many pieces one after the other, and only starts whose window and next note lie in one piece
 are listed.
@@ -29,7 +29,7 @@ def encode(notes: Notes) -> NDArray[np.float32]:
 
 
 def decode(x: NDArray[np.float32], velocity: int) -> Notes:
-    """[n, 3] model units to [n] notes of one velocity: the seed preset knows none."""
+    """[n, 3] model units to [n] notes of one velocity: the baseline preset knows none."""
     onset = np.cumsum(x[:, STEP].astype(np.float64))
     pitch = np.rint(x[:, PITCH] * N_PITCHES)
     return as_notes(onset, x[:, DURATION], pitch, np.full(len(x), velocity))

@@ -4,11 +4,11 @@ Conventions
 -----------
 Every note with at least 25 before it in its own piece is one prediction; all models are asked for the same
 notes. Sums and counts travel, so that shards of a corpus add up. Times are on one grid for every model (see
-``evaluate/grid.py``); the squared-error heads of the seed preset get the normal density whose variance is
+``evaluate/grid.py``); the squared-error heads of the baseline preset get the normal density whose variance is
 their squared error on the validation split. ``total_nll`` is pitch + step + duration; velocity stands apart.
 
-Durations are key-down for the seed preset and sounding for the expressive one: each is compared with counting
-on its own (``unigram.duration_nll``, ``unigram.sounding_nll``).
+Durations are key-down for the baseline preset and sounding for the expressive one: each is compared with
+counting on its own (``unigram.duration_nll``, ``unigram.sounding_nll``).
 
 Letters: **B** pieces, **N** notes.
 """
@@ -31,9 +31,9 @@ from emoray.dataset.spans import Spans, stacked
 from emoray.dataset.windows import DURATION, PITCH, STEP, encode, window_starts, windows_at
 from emoray.evaluate.counting import RECENT, TrainingCounts, counting_sums
 from emoray.evaluate.grid import added, bins_on_grid, cells_of, normal_on_grid
+from emoray.model.baseline import BaselineNetwork
 from emoray.model.checkpoint import Checkpoint
 from emoray.model.expressive import Decided, ExpressiveNetwork, Heard, State
-from emoray.model.network import SeedNetwork
 from emoray.notes import N_PITCHES, Notes
 
 Sums = dict[str, float]
@@ -58,13 +58,13 @@ def likelihood_sums(
         checkpoint: of either preset.
         pieces: each with key-down and with sounding durations.
         counts: of the training split.
-        deviations: of the seed preset's times.
+        deviations: of the baseline preset's times.
     """
     long = [pair for pair in pieces if len(pair[0]) > RECENT]
     parts = [counting_sums(*pair, counts) for pair in long]
-    if isinstance(checkpoint.network, SeedNetwork):
+    if isinstance(checkpoint.network, BaselineNetwork):
         window = checkpoint.preset.window  # type: ignore[union-attr]
-        parts += [seed_sums(checkpoint.network, key_down, window, deviations) for key_down, _ in long]
+        parts += [baseline_sums(checkpoint.network, key_down, window, deviations) for key_down, _ in long]
     else:
         by_length = sorted((sounding for _, sounding in long), key=len)
         for first in range(0, len(by_length), TOGETHER):
@@ -74,7 +74,7 @@ def likelihood_sums(
 
 
 @torch.inference_mode()
-def seed_sums(network: SeedNetwork, notes: Notes, window: int, deviations: Deviations) -> Sums:
+def baseline_sums(network: BaselineNetwork, notes: Notes, window: int, deviations: Deviations) -> Sums:
     """Nats and squared errors of one piece, key-down durations."""
     table = encode(notes)
     starts = window_starts(np.array([len(notes)]), window)
@@ -174,15 +174,15 @@ def _chunk_nats(
 def nats_after_seeds(checkpoint: Checkpoint, seeds: Sequence[Notes], composed: Sequence[Notes]) -> float:
     """Nats a note (pitch, step and duration) of composed pieces after their seeds, told nothing.
 
-    The seed preset's times are judged by normal densities of a standard deviation of ``UNKNOWN``: compare
+    The baseline preset's times are judged by normal densities of a standard deviation of ``UNKNOWN``: compare
     its figures with each other only.
     """
     whole = [np.concatenate(pair) for pair in zip(seeds, composed, strict=True)]
     total = 0.0
-    if isinstance(checkpoint.network, SeedNetwork):
+    if isinstance(checkpoint.network, BaselineNetwork):
         window = checkpoint.preset.window  # type: ignore[union-attr]
         for notes, seed in zip(whole, seeds, strict=True):
-            sums = seed_sums(checkpoint.network, notes[max(0, len(seed) - window) :], window, UNKNOWN)
+            sums = baseline_sums(checkpoint.network, notes[max(0, len(seed) - window) :], window, UNKNOWN)
             total += sums["pitch_nll"] + sums["step_nll"] + sums["duration_nll"]
     else:
         for first in range(0, len(whole), TOGETHER):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from emoray.config import ExpressivePreset, Preset, SeedPreset
+from emoray.config import BaselinePreset, ExpressivePreset, Preset
 from emoray.dataset.attributes import GROUPS
 
 MAESTRO_NOTICE = """Trained on MAESTRO (Hawthorne et al. 2019, CC BY-NC-SA 4.0): use these weights, and the
@@ -26,7 +26,7 @@ def model_card(preset: Preset, metrics: dict[str, Any], *, origin: str, notice: 
         origin: what it was trained on and how.
         notice: the licence of the data, where it binds the weights.
     """
-    opening, units, limits = _seed(preset) if isinstance(preset, SeedPreset) else _expressive(preset)
+    opening, units, limits = _seed(preset) if isinstance(preset, BaselinePreset) else _expressive(preset)
     settings = "\n".join(f"| {name} | {value} |" for name, value in dataclasses.asdict(preset).items())
     figures = "\n".join(f"| {name} | {_short(value)} |" for name, value in metrics.items())
     return f"""{opening}
@@ -48,10 +48,10 @@ Limits: {limits}
 """
 
 
-def _seed(preset: SeedPreset) -> tuple[str, str, str]:
+def _seed(preset: BaselinePreset) -> tuple[str, str, str]:
     """What it is, the units of its figures, where it ends."""
     return (
-        f"""# emoray checkpoint, preset seed
+        f"""# emoray checkpoint, preset baseline
 
 An LSTM that predicts the next note (pitch, step, duration) of piano music from the {preset.window} notes
 before it, with two emotion clusters for its guidance. It continues a seed; it does not know bars, pedal or

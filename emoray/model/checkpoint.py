@@ -21,22 +21,22 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from emoray.config import SCHEMA_VERSION, Preset, SeedPreset
+from emoray.config import SCHEMA_VERSION, BaselinePreset, Preset
 from emoray.dataset.attributes import GROUPS
 from emoray.dataset.clusters import EmotionClusters
 from emoray.errors import CheckpointError
+from emoray.model.baseline import BaselineNetwork
 from emoray.model.expressive import ExpressiveNetwork
-from emoray.model.network import SeedNetwork
 from emoray.model.preset import CONFIG, PRETRAINED_DEFAULT, TOLD, preset_name, read_preset
 
 WEIGHTS, EMOTION, METRICS, CARD = "weights.safetensors", "emotion.json", "metrics.json", "README.md"
 
-Network = SeedNetwork | ExpressiveNetwork
+Network = BaselineNetwork | ExpressiveNetwork
 
 
 def new_network(preset: Preset) -> Network:
     """An untrained network."""
-    return SeedNetwork(preset.hidden) if isinstance(preset, SeedPreset) else ExpressiveNetwork(preset)
+    return BaselineNetwork(preset.hidden) if isinstance(preset, BaselinePreset) else ExpressiveNetwork(preset)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,7 +52,7 @@ class Checkpoint:
 
     @property
     def preset_name(self) -> str:
-        """``seed`` or ``expressive``."""
+        """``baseline`` or ``expressive``."""
         return preset_name(self.preset)
 
     @property
@@ -63,7 +63,7 @@ class Checkpoint:
     @property
     def guidance(self) -> str:
         """The guidance mode for requests that name none."""
-        return "cfg" if self.preset_name == "expressive" else "seed-tempered"
+        return "cfg" if self.preset_name == "expressive" else "original-tempered"
 
     @property
     def attributes(self) -> tuple[str, ...]:

@@ -174,7 +174,7 @@ class ExpressiveNetwork(nn.Module):
         total = functional.dropout(total, self.dropout, self.training)
         return Context(_four(self._dense("heads", total)), for_pitch, heard.duration, ring), after
 
-    def primed(self, heard: Heard, told: Tensor, state: State) -> State:
+    def prefilled(self, heard: Heard, told: Tensor, state: State) -> State:
         """The state alone of ``listen``."""
         return self._taken_in(heard, told, state)[-1]
 

@@ -1,7 +1,7 @@
-"""The loss of the seed document, by part.
+"""The loss of the original system, by part.
 
 ``pitch_weight`` x cross-entropy + ``step_weight`` x time loss of steps + ``duration_weight`` x time loss of
-durations. The time loss is the "non-negative mse" of the tutorial that the seed document builds on:
+durations. The time loss is the "non-negative mse" of the tutorial that the original system builds on:
 squared error, plus ten times how far a prediction lies below zero (both in seconds, mean over windows).
 """
 
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from emoray.config import SeedPreset
+from emoray.config import BaselinePreset
 from emoray.dataset.windows import DURATION, PITCH, STEP
-from emoray.model.network import Prediction
+from emoray.model.baseline import Prediction
 from emoray.notes import N_PITCHES
 
 NEGATIVE_PRESSURE = 10.0
@@ -29,7 +29,7 @@ def non_negative_squared_error(predicted: Tensor, true: Tensor) -> Tensor:
     return ((predicted - true).square() + NEGATIVE_PRESSURE * functional.relu(-predicted)).mean()
 
 
-def losses(prediction: Prediction, y: Tensor, preset: SeedPreset) -> dict[str, Tensor]:
+def losses(prediction: Prediction, y: Tensor, preset: BaselinePreset) -> dict[str, Tensor]:
     """Parts and their weighted sum ``loss``; ``pitch_nll`` is in nats a note.
 
     Args:

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from emoray.config import SCHEMA_VERSION, ExpressivePreset, Preset, SeedPreset, from_fields
+from emoray.config import SCHEMA_VERSION, BaselinePreset, ExpressivePreset, Preset, from_fields
 from emoray.dataset.attributes import GROUPS
 from emoray.dataset.bins import DURATION_BINS, STEP_BINS, VELOCITY_BINS
 from emoray.errors import CheckpointError, ConfigError
@@ -21,7 +21,7 @@ PRETRAINED = Path(__file__).parent.parent / "pretrained"
 PRETRAINED_DEFAULT = PRETRAINED / "expressive"
 """What commands use when no checkpoint is named."""
 CONFIG = "config.json"
-KINDS: dict[str, type[Preset]] = {"seed": SeedPreset, "expressive": ExpressivePreset}
+KINDS: dict[str, type[Preset]] = {"baseline": BaselinePreset, "expressive": ExpressivePreset}
 """Presets by the name that a checkpoint and the command line know them by."""
 TOLD: dict[str, Any] = {
     "attributes": list(GROUPS),

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from emoray.config import ExpressivePreset, Preset, SeedPreset
+from emoray.config import BaselinePreset, ExpressivePreset, Preset
 from emoray.dataset.windows import windows_at
 from emoray.model.loss import losses
 
@@ -40,7 +40,7 @@ def batches(table: NDArray[np.float32], starts: NDArray[np.int64], window: int, 
 
 
 def train_epoch(
-    network: nn.Module, optimizer: torch.optim.Optimizer, epoch: Batches, preset: SeedPreset
+    network: nn.Module, optimizer: torch.optim.Optimizer, epoch: Batches, preset: BaselinePreset
 ) -> float:
     """Update the network once for each batch; the mean loss over batches.
 
@@ -61,7 +61,7 @@ def train_epoch(
 
 
 @torch.no_grad()
-def validation_sums(network: nn.Module, windows: Batches, preset: SeedPreset) -> dict[str, float]:
+def validation_sums(network: nn.Module, windows: Batches, preset: BaselinePreset) -> dict[str, float]:
     """Each part of the loss summed over windows, and how many windows: sums add up over workers."""
     network.eval()
     device = next(network.parameters()).device

@@ -2,9 +2,9 @@
 
 Conventions
 -----------
-The driver decides which grains are pending and hands their numbers to Ray Data; a worker reads the rows of
-a grain, answers them, commits music and part by itself and tells only a summary. So a killed driver loses
-at most the grains under way, and Ray may run a grain twice without harm. ``batch/ledger.py`` has the files
+The driver decides which shards are pending and hands their numbers to Ray Data; a worker reads the rows of
+a shard, answers them, commits music and part by itself and tells only a summary. So a killed driver loses
+at most the shards under way, and Ray may run a shard twice without harm. ``batch/ledger.py`` has the files
 and the reason why Ray Data's own checkpoint is not used. Ray must be connected already (``cli``).
 """
 
@@ -24,17 +24,17 @@ import ray.data
 from emoray.batch import ledger
 from emoray.batch.audit import Status, status_of
 from emoray.batch.difference import difference
-from emoray.batch.entries import read_entries, write_entries
 from emoray.batch.fence import driving, refuse_overtaken
-from emoray.batch.folder import RUN, BatchSettings, Run, even_grain, refuse_foreign, versions
-from emoray.batch.grain import Engine, Work
+from emoray.batch.folder import RUN, BatchSettings, Run, even_shard_rows, refuse_foreign, versions
 from emoray.batch.ledger import Layout
 from emoray.batch.publish import sweep
+from emoray.batch.shard import Engine, Work
+from emoray.batch.stored_manifest import read_manifest_rows, write_manifest_rows
 from emoray.errors import BatchError, ManifestError
 from emoray.pipeline.engines import EnginePlan, plan_engine
-from emoray.pipeline.grains import do_grains_recorded
+from emoray.pipeline.shards import process_shards_recorded
 from emoray.progress import Meter
-from emoray.readers.manifest import Entry, open_manifest
+from emoray.readers.manifest import ManifestRow, open_manifest
 from emoray.storage import Place, place, why
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def run_batch(
         manifest=str(table),
         root=start.uri,
         rows=checked.ids.rows,
-        grain=settings.grain or even_grain(checked.ids.rows, engine.workers),
+        shard=settings.shard or even_shard_rows(checked.ids.rows, engine.workers),
         versions=versions(),
     )
     refuse_foreign(folder)
@@ -111,7 +111,7 @@ def retry_failed(
 ) -> Summary:
     """Answer the failed rows of a complete batch again; files that were mended since are read anew.
 
-    A grain's part is replaced as a whole once its rows have been redone, so a crash loses nothing.
+    A shard's part is replaced as a whole once its rows have been redone, so a crash loses nothing.
 
     Args:
         out: the batch folder.
@@ -133,7 +133,7 @@ def retry_failed(
             raise BatchError(folder, "is not complete; finish it with --resume first")
         sweep(folder)
         work = _work(layout, place(run.root), fence, engine, settings, again=True)
-        _drive(layout, ledger.failed_grains(layout), work, engine)
+        _drive(layout, ledger.failed_shards(layout), work, engine)
         return _summary(status_of(layout), started)
 
 
@@ -148,10 +148,10 @@ def _resolved(root: Place) -> Place:
     return root if root.local is None else place(root.local.resolve())
 
 
-def _entered(run: Run, out: Place, entries: Iterable[Entry], fence: int, *, resume: bool) -> Run:
+def _entered(run: Run, out: Place, entries: Iterable[ManifestRow], fence: int, *, resume: bool) -> Run:
     """The run of this folder: the one that is there, if it may go on, else this one, written down."""
     if not (out / RUN).exists():
-        write_entries(run.layout(out), entries)
+        write_manifest_rows(run.layout(out), entries)
         refuse_overtaken(out, fence)
         run.save(out)
         return run
@@ -172,9 +172,9 @@ def _entered(run: Run, out: Place, entries: Iterable[Entry], fence: int, *, resu
     return there
 
 
-def _difference(layout: Layout, entries: Iterable[Entry]) -> str:
+def _difference(layout: Layout, entries: Iterable[ManifestRow]) -> str:
     """How the manifest differs from the stored one; nothing if that one cannot be read."""
-    stored = (entry for number in layout.grains for entry in read_entries(layout, number))
+    stored = (entry for number in layout.shards for entry in read_manifest_rows(layout, number))
     try:
         return difference(stored, entries)
     except BatchError:
@@ -202,19 +202,19 @@ def _work(
     )
 
 
-def _drive(layout: Layout, grains: Sequence[int], work: Work, engine: EnginePlan) -> None:
-    """Have the grains done, and leave no scratch file.
+def _drive(layout: Layout, shards: Sequence[int], work: Work, engine: EnginePlan) -> None:
+    """Have the shards done, and leave no scratch file.
 
     Raises:
         BatchError: one could not be committed.
         KeyboardInterrupt: with how far the batch is.
     """
-    if not grains:
+    if not shards:
         return
     name = hashlib.sha256(str(layout.out).encode()).hexdigest()[:8]
     try:
-        with engine.start(name) as build, Meter("batch", _rows(layout, grains), "rows") as meter:
-            for summary in _summaries(grains, work, engine, build):
+        with engine.start(name) as build, Meter("batch", _rows(layout, shards), "rows") as meter:
+            for summary in _summaries(shards, work, engine, build):
                 if summary["problem"] is not None:
                     raise BatchError(*summary["problem"])
                 meter.advance(summary["rows"])
@@ -225,23 +225,23 @@ def _drive(layout: Layout, grains: Sequence[int], work: Work, engine: EnginePlan
         raise KeyboardInterrupt(text) from None
 
 
-def _summaries(grains: Sequence[int], work: Work, engine: EnginePlan, build: Callable[[], Engine]) -> Any:
-    """A summary of each grain, as they get done; closing this stops the rest."""
-    blocks = [pa.table({"grain": pa.array([number], pa.int64())}) for number in grains]
+def _summaries(shards: Sequence[int], work: Work, engine: EnginePlan, build: Callable[[], Engine]) -> Any:
+    """A summary of each shard, as they get done; closing this stops the rest."""
+    blocks = [pa.table({"shard": pa.array([number], pa.int64())}) for number in shards]
     dataset = ray.data.from_arrow(blocks).map_batches(
-        do_grains_recorded,
+        process_shards_recorded,
         batch_size=None,
         batch_format="pyarrow",
-        compute=ray.data.TaskPoolStrategy(size=min(engine.workers, len(grains))),
+        compute=ray.data.TaskPoolStrategy(size=min(engine.workers, len(shards))),
         num_cpus=engine.worker_cpus,
         fn_kwargs={"work": work, "build": build, "alone": engine.alone},
     )
-    dataset.context.execution_no_progress_timeout_s = -1  # a grain of long recordings may take an hour
+    dataset.context.execution_no_progress_timeout_s = -1  # a shard of long recordings may take an hour
     return dataset.iter_rows()
 
 
-def _rows(layout: Layout, grains: Sequence[int]) -> int:
-    return sum(len(layout.rows_of(number)) for number in grains)
+def _rows(layout: Layout, shards: Sequence[int]) -> int:
+    return sum(len(layout.rows_of(number)) for number in shards)
 
 
 def _summary(status: Status, started: float) -> Summary:

@@ -26,12 +26,12 @@ from typing import Any
 
 from ray.serve import exceptions as serving
 
-from emoray.answer import broken, failed
-from emoray.batch.grain import Engine
+from emoray.batch.shard import Engine
 from emoray.errors import ClusterError
-from emoray.items import Item, Result
+from emoray.generation import broken, failed
 from emoray.pipeline.metrics import record
-from emoray.pipeline.passing import busy, is_any, passes
+from emoray.pipeline.transient_errors import busy, is_any, is_transient
+from emoray.request import GenerationRequest, Result
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ DEATHS = 2
 
 def answer_all(
     handle: Any,
-    items: Sequence[Item],
+    items: Sequence[GenerationRequest],
     *,
     window: int,
     timeout_s: float,
@@ -85,7 +85,7 @@ def answer_all(
     pauses = [pause_s * 2**i for i in range(attempts - 1)]
     deaths = attempts + 1 if alone is None else DEATHS
 
-    def answer(item: Item, first: Outcome) -> tuple[Result, int] | None:
+    def answer(item: GenerationRequest, first: Outcome) -> tuple[Result, int] | None:
         if isinstance(first, Result):
             return first, 1
         return _answer(handle, item, first, timeout_s, pauses, jitter, deaths)
@@ -97,9 +97,9 @@ def answer_all(
     return [next(apart) if given is None else given for given in answers]
 
 
-def _groups(items: Sequence[Item], together: int) -> Iterator[list[Item]]:
+def _groups(items: Sequence[GenerationRequest], together: int) -> Iterator[list[GenerationRequest]]:
     """Items as they go into calls, in order."""
-    group: list[Item] = []
+    group: list[GenerationRequest] = []
     size = 0
     for item in items:
         more = len(item.seed) + len(item.picture or b"")
@@ -112,7 +112,7 @@ def _groups(items: Sequence[Item], together: int) -> Iterator[list[Item]]:
         yield group
 
 
-def _outcomes(handle: Any, items: Sequence[Item], timeout_s: float) -> list[Outcome]:
+def _outcomes(handle: Any, items: Sequence[GenerationRequest], timeout_s: float) -> list[Outcome]:
     """What a call for some items gives for each of them: its result, or what went wrong."""
     try:
         return _call(handle, items, timeout_s * len(items))
@@ -122,7 +122,7 @@ def _outcomes(handle: Any, items: Sequence[Item], timeout_s: float) -> list[Outc
 
 def _answer(
     handle: Any,
-    item: Item,
+    item: GenerationRequest,
     outcome: Outcome,
     timeout_s: float,
     pauses: Sequence[float],
@@ -139,7 +139,7 @@ def _answer(
             [outcome] = _outcomes(handle, [item], timeout_s)
         if isinstance(outcome, Result):
             return outcome, attempt
-        if not passes(outcome):
+        if not is_transient(outcome):
             return _unexpected(item, outcome), attempt
         record("emoray_batch_retries_total", reason=_name(outcome))
         log.warning("attempt %d failed: %s", attempt, _name(outcome), extra={"item": item.id})
@@ -152,7 +152,7 @@ def _answer(
     raise AssertionError("the last attempt returns")
 
 
-def _call(handle: Any, items: Sequence[Item], timeout_s: float) -> list[Outcome]:
+def _call(handle: Any, items: Sequence[GenerationRequest], timeout_s: float) -> list[Outcome]:
     response = handle.answer_many.remote(items)
     try:
         outcomes: list[Outcome] = response.result(timeout_s=timeout_s)
@@ -162,7 +162,7 @@ def _call(handle: Any, items: Sequence[Item], timeout_s: float) -> list[Outcome]
         raise
 
 
-def _unexpected(item: Item, err: Exception) -> Result:
+def _unexpected(item: GenerationRequest, err: Exception) -> Result:
     if isinstance(err, serving.RayServeException):
         raise ClusterError("serve", f"the application is gone ({err}); start the batch again") from err
     log.error("unexpected error", exc_info=err, extra={"item": item.id})
@@ -170,7 +170,7 @@ def _unexpected(item: Item, err: Exception) -> Result:
     return broken(item, what)
 
 
-def _gave_up(item: Item, err: Exception, attempts: int) -> Result:
+def _gave_up(item: GenerationRequest, err: Exception, attempts: int) -> Result:
     times = "once" if attempts == 1 else f"{attempts} times"
     reason = f"tried {times}, the last time {_name(err)}; retry it when the cluster is well"
     return failed(item, ClusterError(item.id, reason))

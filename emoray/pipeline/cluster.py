@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from emoray.config import SeedPreset
+from emoray.config import BaselinePreset
 from emoray.dataset import corpus
 from emoray.dataset.clusters import EmotionClusters, LabelledPiece, fit_clusters
 from emoray.dataset.features import FEATURES, window_features
@@ -25,7 +25,7 @@ from emoray.progress import Meter
 from emoray.readers.labels import Label
 from emoray.readers.midi import read_midi
 
-WINDOW = SeedPreset().window + 1
+WINDOW = BaselinePreset().window + 1
 """Notes in a window: the context of composing and one candidate."""
 FEATURE_SCHEMA = pa.schema([(name, pa.float32()) for name in FEATURES] + [("pieces", pa.int32())])
 

@@ -14,8 +14,8 @@ import numpy as np
 import ray
 import torch
 
-from emoray.compose.sampler import Composer
-from emoray.config import CONDITIONED_MODES, GUIDANCE_MODES, Request
+from emoray.compose.decoding import Composer
+from emoray.config import CONDITIONED_MODES, GUIDANCE_MODES, Prompt
 from emoray.dataset import corpus
 from emoray.errors import CorpusError
 from emoray.evaluate.control import (
@@ -174,7 +174,7 @@ def compose_case(folder: str | None, openings: list[Notes], composed: int, case:
     checkpoint = load_checkpoint(Path(folder) if folder else None)
     valence, arousal = EMOTIONS[emotion]
     requests = [
-        Request(
+        Prompt(
             seed=seed, valence=valence, arousal=arousal, random_seed=index, notes=composed,
             guidance=case.mode, strength=case.strength,
         )

@@ -12,10 +12,10 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from emoray.answer import answer_items, broken
-from emoray.batch.grain import Engine
-from emoray.items import Item, Result
+from emoray.batch.shard import Engine
+from emoray.generation import broken, generate_results
 from emoray.pipeline.stages import Loaders
+from emoray.request import GenerationRequest, Result
 from emoray.web.settings import ServeSettings
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ def data_engine(stages: ServeSettings, loaders: Loaders) -> Engine:
     composer, guidance = loaders.composer(stages)
     face_reader = functools.cache(loaders.faces)
     answer = partial(
-        answer_items,
+        generate_results,
         read_faces=lambda pictures: face_reader(stages)(pictures) if pictures else [],
         read_seed=loaders.seeds(stages),
         compose=composer.compose,
@@ -36,7 +36,7 @@ def data_engine(stages: ServeSettings, loaders: Loaders) -> Engine:
 
 
 def answer_each(
-    items: Sequence[Item], answer: Callable[[Sequence[Item]], list[Result]]
+    items: Sequence[GenerationRequest], answer: Callable[[Sequence[GenerationRequest]], list[Result]]
 ) -> list[tuple[Result, int]]:
     """Answer items together; when that breaks, find by halving the item that broke it and fail only that."""
     try:

@@ -18,26 +18,26 @@ from typing import TYPE_CHECKING, Any
 from ray import serve
 from ray.serve.exceptions import BackPressureError, ReplicaUnavailableError
 
-from emoray.answer import ReadFaces, ReadSeed
-from emoray.config import Request
+from emoray.config import Prompt
 from emoray.emotion import Evidence
-from emoray.items import Item, Result
+from emoray.generation import ReadFaces, ReadSeed
 from emoray.notes import Notes
 from emoray.pipeline.environment import LIBRARIES, PASSING_ON, WORKING
 from emoray.pipeline.metrics import record, timed
-from emoray.pipeline.passing import passes
 from emoray.pipeline.stages import Loaders, answer_together, in_pieces, together_or_alone
+from emoray.pipeline.transient_errors import is_transient
+from emoray.request import GenerationRequest, Result
 from emoray.web.app import GENERATE_PATH, build_app
 from emoray.web.guards import OPEN_PATHS, observed
 from emoray.web.settings import HttpSettings, ServeSettings
 
 if TYPE_CHECKING:
-    from emoray.compose.sampler import Composing
+    from emoray.compose.decoding import Composing
 
 log = logging.getLogger(__name__)
 
 SEEDS_AT_ONCE = 4
-"""In one call to a seed reader: a grain of recordings takes seconds."""
+"""In one call to a seed reader: a shard of recordings takes seconds."""
 LONG_SEED = 4 * 2**20
 """Bytes; a larger one may be a recording of many minutes, which takes seconds."""
 SPARE = 8
@@ -52,14 +52,14 @@ def recorded_call(stage: str, size: int) -> Iterator[None]:
         yield
 
 
-def tell(item: Item, outcome: Result | Exception) -> None:
+def tell(item: GenerationRequest, outcome: Result | Exception) -> None:
     """Figures and log of an item. Where it has no result, the caller may try again, or it is a bug."""
     if isinstance(outcome, Result):
         record("emoray_serve_requests_total", outcome=outcome.status)
         if outcome.error is not None:
             log.warning("failed: %s", outcome.error, extra={"item": item.id})
         return
-    busy = passes(outcome)
+    busy = is_transient(outcome)
     record("emoray_serve_requests_total", outcome="busy" if busy else "bug")
     if isinstance(outcome, BackPressureError):
         record("emoray_serve_refusals_total")
@@ -119,7 +119,7 @@ class Seeds:
         self._read, self._seconds = load(settings), settings.stage_timeout
         self._turn, self._turn_of_long = asyncio.Semaphore(1), asyncio.Semaphore(1)
 
-    async def read(self, item: Item) -> Notes | Exception:
+    async def read(self, item: GenerationRequest) -> Notes | Exception:
         """The seed's notes, or why there are none."""
         turn = self._turn_of_long if len(item.seed) > LONG_SEED else self._turn
         async with turn:  # they wait here, because Serve looks for a free replica ever less often
@@ -127,11 +127,11 @@ class Seeds:
                 [notes] = await in_thread(self._seconds, together_or_alone, self._read_each, [item])
                 return notes
 
-    async def read_many(self, items: Sequence[Item]) -> list[Notes | Exception]:
+    async def read_many(self, items: Sequence[GenerationRequest]) -> list[Notes | Exception]:
         """The notes of each seed, or why there are none."""
         return await asyncio.gather(*(self.read(item) for item in items))
 
-    def _read_each(self, items: Sequence[Item]) -> list[Notes]:
+    def _read_each(self, items: Sequence[GenerationRequest]) -> list[Notes]:
         return [self._read(item) for item in items]
 
 
@@ -141,24 +141,24 @@ class ComposerDeployment:
     def __init__(
         self, settings: ServeSettings, load: Callable[[ServeSettings], tuple[Composing, str]]
     ) -> None:
-        from emoray.pipeline.composing import Line
+        from emoray.pipeline.continuous_batching import ContinuousBatcher
 
         composer, self._guidance = load(settings)
         self._seconds = settings.stage_timeout
-        self._line = Line(
+        self._batcher = ContinuousBatcher(
             composer,
             rows=settings.max_batch_size,
             gather=settings.batch_wait,
             entered=lambda rows: record("emoray_serve_batch_size", rows, stage="composer"),
         )
 
-    async def compose(self, request: Request) -> Notes | Exception:
+    async def compose(self, request: Prompt) -> Notes | Exception:
         """The composed notes of a request."""
-        answer = asyncio.wrap_future(self._line.ask(request))
+        answer = asyncio.wrap_future(self._batcher.ask(request))
         with timed("emoray_serve_stage_seconds", stage="composer"):
             try:
                 while not (await asyncio.wait([answer], timeout=self._seconds))[0]:
-                    end_if_stuck(self._line.stuck, self._seconds)
+                    end_if_stuck(self._batcher.stuck, self._seconds)
             finally:
                 answer.cancel()  # has no effect on one that is done
         if err := answer.exception():
@@ -167,7 +167,7 @@ class ComposerDeployment:
         record("emoray_serve_notes_total", len(answer.result()))
         return answer.result()
 
-    async def compose_many(self, requests: Sequence[Request]) -> list[Notes | Exception]:
+    async def compose_many(self, requests: Sequence[Prompt]) -> list[Notes | Exception]:
         """The composed notes of each request."""
         return await asyncio.gather(*(self.compose(request) for request in requests))
 
@@ -189,7 +189,7 @@ class Answers:
         self._under_way = 0
         self._closing = False
 
-    async def answer(self, item: Item) -> Result:
+    async def answer(self, item: GenerationRequest) -> Result:
         """The result of an item; a mistake of its user is a failed result, a bug is raised.
 
         Raises:
@@ -200,7 +200,7 @@ class Answers:
             raise outcome
         return outcome
 
-    async def answer_many(self, items: Sequence[Item]) -> list[Result | Exception]:
+    async def answer_many(self, items: Sequence[GenerationRequest]) -> list[Result | Exception]:
         """The result of each item; a bug that an item brings out is its exception.
 
         Raises:
@@ -230,7 +230,7 @@ class Answers:
             tell(item, outcome)
         return outcomes
 
-    async def _answer(self, items: Sequence[Item]) -> list[Result | Exception]:
+    async def _answer(self, items: Sequence[GenerationRequest]) -> list[Result | Exception]:
         if self._guidance is None:
             self._guidance = await self.ready()
         return await answer_together(
@@ -265,7 +265,7 @@ class Door(Answers):
 
     def __serve_build_asgi_app__(self) -> Any:
         """Build the app in the replica, where nothing of it has to be pickled."""
-        return observed(build_app(self.answer, self.ready, passes, self._http), record_response)
+        return observed(build_app(self.answer, self.ready, is_transient, self._http), record_response)
 
 
 def application(settings: ServeSettings, http: HttpSettings | None, loaders: Loaders) -> serve.Application:

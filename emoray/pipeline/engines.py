@@ -17,7 +17,7 @@ from typing import Any
 import ray
 
 from emoray.batch.folder import BatchSettings, serve_workers
-from emoray.batch.grain import Engine
+from emoray.batch.shard import Engine
 from emoray.errors import ClusterError
 from emoray.pipeline.data_engine import data_engine
 from emoray.pipeline.isolation import isolated, limited

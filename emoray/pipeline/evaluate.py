@@ -61,7 +61,7 @@ def _likelihood(
     loaded, summary = load_checkpoint(checkpoint), corpus.open_corpus(folder)
     work = {"checkpoint": checkpoint and str(checkpoint.resolve()), "counts": counts}
     deviations = UNKNOWN
-    if loaded.preset_name == "seed" and summary.splits.get("validation"):
+    if loaded.preset_name == "baseline" and summary.splits.get("validation"):
         known = _sums(folder, "validation", summary.splits["validation"], work | {"deviations": UNKNOWN})
         if known.get("notes"):
             errors = (known[f"{name}_mse"] / known["notes"] for name in ("step", "duration"))

@@ -68,10 +68,10 @@ class ExpressiveWorker:
 
     def validate(self) -> dict[str, float]:
         """Validation means over beginnings of pieces, each worker doing its share; told nothing and all."""
-        untold, told = self._validated(told=False), self._validated(told=True)
-        metrics = {f"validation_{part}_nats": untold[part] for part in training.PARTS}
+        uncond, told = self._validated(told=False), self._validated(told=True)
+        metrics = {f"validation_{part}_nats": uncond[part] for part in training.PARTS}
         return metrics | {
-            "validation_loss": sum(untold.values()),
+            "validation_loss": sum(uncond.values()),
             "validation_told_loss": sum(told.values()),
         }
 

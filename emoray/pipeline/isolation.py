@@ -22,12 +22,12 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError
 
-from emoray.answer import failed
-from emoray.batch.grain import Engine
+from emoray.batch.shard import Engine
 from emoray.errors import ClusterError
-from emoray.items import Item, Result
+from emoray.generation import failed
 from emoray.pipeline.metrics import record
-from emoray.pipeline.passing import passes
+from emoray.pipeline.transient_errors import is_transient
+from emoray.request import GenerationRequest, Result
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +69,15 @@ def watchdog(seconds: float) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def _answer_limited(items: Sequence[Item], engine: Engine, seconds: float) -> list[tuple[Result, int]]:
+def _answer_limited(
+    items: Sequence[GenerationRequest], engine: Engine, seconds: float
+) -> list[tuple[Result, int]]:
     with watchdog(seconds * max(1, len(items))):
         return engine(items)
 
 
 def _answer_isolated(
-    items: Sequence[Item], build: Build, attempts: int, seconds: float
+    items: Sequence[GenerationRequest], build: Build, attempts: int, seconds: float
 ) -> list[tuple[Result, int]]:
     cell = _Cell(build)
     try:
@@ -91,7 +93,7 @@ class _Cell:
         self._build = build
         self._actor: Any = None
 
-    def answer(self, item: Item, seconds: float) -> Result:
+    def answer(self, item: GenerationRequest, seconds: float) -> Result:
         """The result of an item.
 
         Raises:
@@ -121,7 +123,7 @@ class _Answerer:
     def ready(self) -> None:
         """Return once the engine is there."""
 
-    def answer(self, item: Item) -> Result:
+    def answer(self, item: GenerationRequest) -> Result:
         [(result, _)] = self._engine([item])
         return result
 
@@ -140,7 +142,9 @@ def _started(build: Build) -> Any:
     raise ClusterError("cluster", f"{reason}; give workers more memory") from died
 
 
-def _answer_bounded(item: Item, cell: _Cell, attempts: int, seconds: float) -> tuple[Result, int]:
+def _answer_bounded(
+    item: GenerationRequest, cell: _Cell, attempts: int, seconds: float
+) -> tuple[Result, int]:
     for attempt in range(1, attempts + 1):
         try:
             return cell.answer(item, seconds), attempt
@@ -148,7 +152,7 @@ def _answer_bounded(item: Item, cell: _Cell, attempts: int, seconds: float) -> t
             reason = f"takes longer than {seconds:g} s, even alone; take it out or make its files shorter"
             return failed(item, ClusterError(item.id, reason)), attempt
         except Exception as err:
-            if not passes(err):
+            if not is_transient(err):
                 raise
             kind = type(err).__name__
             record("emoray_batch_retries_total", reason=kind)

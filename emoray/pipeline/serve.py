@@ -22,8 +22,8 @@ from ray.serve.config import HTTPOptions
 
 from emoray.errors import ClusterError
 from emoray.pipeline.deployments import application
-from emoray.pipeline.passing import passing
 from emoray.pipeline.stages import LOADERS, Loaders
+from emoray.pipeline.transient_errors import transient_errors
 from emoray.web.guards import check_host, check_port
 from emoray.web.settings import HttpSettings, ServeSettings
 
@@ -119,7 +119,7 @@ def handle_of(app: str) -> Handle:
 
 def close(handle: Handle, timeout: float) -> None:
     """Have an application take no more items, and wait so many seconds for those under way."""
-    with contextlib.suppress(*passing()):  # a replica that is gone has nothing under way
+    with contextlib.suppress(*transient_errors()):  # a replica that is gone has nothing under way
         handle.broadcast("close").results(timeout_s=timeout)
 
 

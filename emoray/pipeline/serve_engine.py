@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 
 from emoray.batch.folder import BatchSettings
-from emoray.batch.grain import Engine
+from emoray.batch.shard import Engine
 from emoray.pipeline.client import answer_all
 from emoray.pipeline.data_engine import data_engine
 from emoray.pipeline.isolation import isolated

@@ -15,16 +15,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from emoray.answer import ReadFaces, ReadSeed, answered_or_failed, failed, request_or_failure
-from emoray.config import Limits, Request
+from emoray.config import Limits, Prompt
 from emoray.emotion import Evidence
 from emoray.errors import EmorayError
-from emoray.items import Item, Result
+from emoray.generation import ReadFaces, ReadSeed, answered_or_failed, failed, prompt_or_failure
 from emoray.notes import Notes
+from emoray.request import GenerationRequest, Result
 from emoray.web.settings import ServeSettings
 
 if TYPE_CHECKING:
-    from emoray.compose.sampler import Composing  # torch, which only the composer's process needs
+    from emoray.compose.decoding import Composing  # torch, which only the composer's process needs
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def load_composer(settings: ServeSettings) -> tuple[Composing, str]:
     """The network with its checkpoint."""
     import torch
 
-    from emoray.compose.sampler import Composer
+    from emoray.compose.decoding import Composer
     from emoray.model.checkpoint import load_checkpoint
 
     torch.set_num_threads(settings.threads)
@@ -99,17 +99,17 @@ Many = Callable[[Sequence[Asked]], Awaitable[list[Given]]]
 
 
 async def answer_together(
-    items: Sequence[Item],
+    items: Sequence[GenerationRequest],
     *,
     read_faces: Many[bytes, Evidence | Exception],
-    read_seeds: Many[Item, Notes | Exception],
-    compose: Many[Request, Notes | Exception],
+    read_seeds: Many[GenerationRequest, Notes | Exception],
+    compose: Many[Prompt, Notes | Exception],
     guidance: str,
 ) -> list[Result | Exception]:
     """Answer items: their pictures and their seeds at the same time, then the network.
 
-    The same steps as ``answer_items``, with stages that may live in other processes. An item's mistake is its
-    failed result, a bug that it brings out is the exception.
+    The same steps as ``generate_results``, with stages that may live in other processes. An item's mistake is
+    its failed result, a bug that it brings out is the exception.
 
     Raises:
         Exception: a stage is gone.
@@ -123,10 +123,10 @@ async def answer_together(
     asked = [
         _asked(item, seed, face, guidance) for item, seed, face in zip(items, seeds, evidence, strict=True)
     ]
-    composed = iter(await _each(compose, [request for request in asked if isinstance(request, Request)]))
+    composed = iter(await _each(compose, [request for request in asked if isinstance(request, Prompt)]))
     return await asyncio.to_thread(
         lambda: [
-            _result(item, request, face, next(composed)) if isinstance(request, Request) else request
+            _result(item, request, face, next(composed)) if isinstance(request, Prompt) else request
             for item, request, face in zip(items, asked, evidence, strict=True)
         ]
     )
@@ -148,18 +148,21 @@ async def _each(stage: Many[Asked, Given], asked: Sequence[Asked]) -> list[Given
 
 
 def _asked(
-    item: Item, seed: Notes | Exception, evidence: Evidence | Exception | None, guidance: str
-) -> Request | Result | Exception:
+    item: GenerationRequest, seed: Notes | Exception, evidence: Evidence | Exception | None, guidance: str
+) -> Prompt | Result | Exception:
     """What to compose for an item, its failed result, or the bug that it brought out."""
     if isinstance(evidence, Exception):
         return failed(item, evidence) if isinstance(evidence, EmorayError) else evidence
     if isinstance(seed, Exception) and not isinstance(seed, EmorayError):
         return seed
-    return request_or_failure(item, seed, evidence, guidance=guidance)
+    return prompt_or_failure(item, seed, evidence, guidance=guidance)
 
 
 def _result(
-    item: Item, request: Request, evidence: Evidence | Exception | None, composed: Notes | Exception
+    item: GenerationRequest,
+    request: Prompt,
+    evidence: Evidence | Exception | None,
+    composed: Notes | Exception,
 ) -> Result | Exception:
     assert not isinstance(evidence, Exception), "then there is nothing to compose"
     if isinstance(composed, Exception) and not isinstance(composed, EmorayError):

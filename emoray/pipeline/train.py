@@ -29,15 +29,15 @@ import ray.train
 import ray.train.torch
 import torch
 
-from emoray.config import Preset, SeedPreset
+from emoray.config import BaselinePreset, Preset
 from emoray.dataset import corpus
 from emoray.dataset.windows import window_starts
 from emoray.errors import ClusterError, CorpusError
 from emoray.model.checkpoint import Network, load_checkpoint, new_network
 from emoray.model.training import Standing
+from emoray.pipeline.baseline_worker import BaselineWorker
 from emoray.pipeline.expressive_worker import ExpressiveWorker
 from emoray.pipeline.run_folder import RunFolder, Weights, load_state, save_state
-from emoray.pipeline.seed_worker import SeedWorker
 from emoray.pipeline.workers import Place, over_workers, record_epoch
 
 
@@ -72,7 +72,7 @@ def train(folder: Path, run: RunFolder, preset: Preset, settings: TrainSettings)
         CheckpointError: the run folder cannot be written.
     """
     cpus = check_cluster(settings)
-    if isinstance(preset, SeedPreset):
+    if isinstance(preset, BaselinePreset):
         check_windows(folder, preset, settings)
     else:
         check_notes(folder, settings)
@@ -144,7 +144,7 @@ def check_cluster(settings: TrainSettings) -> int:
     return cpus
 
 
-def check_windows(folder: Path, preset: SeedPreset, settings: TrainSettings) -> None:
+def check_windows(folder: Path, preset: BaselinePreset, settings: TrainSettings) -> None:
     """Refuse a corpus that gives a worker less than one batch: before it starts, not once it has.
 
     Raises:
@@ -190,7 +190,7 @@ def train_worker(config: dict[str, Any]) -> None:
     place = Place.here(config["random_seed"])
     torch.set_num_threads(config["cpus"])
     torch.manual_seed(place.random_seed)
-    kind = SeedWorker if isinstance(preset, SeedPreset) else ExpressiveWorker
+    kind = BaselineWorker if isinstance(preset, BaselinePreset) else ExpressiveWorker
     worker = kind(preset, place, config["corpus"])
     network, optimizer = worker.network, worker.optimizer
     if config["start"]:

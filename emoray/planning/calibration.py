@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 
 from emoray.batch.folder import MOST_ROWS
 from emoray.batch.ledger import SCHEMA, Layout, commit, music_path
-from emoray.config import Request
+from emoray.config import Prompt
 from emoray.notes import Notes, end
 from emoray.planning.costs import Composing, Cost, UnitCosts
 from emoray.planning.survey import Samples
@@ -69,7 +69,7 @@ def measured(setting: Setting) -> UnitCosts:
     began = time.monotonic()
     import torch
 
-    from emoray.compose.sampler import Composer
+    from emoray.compose.decoding import Composer
     from emoray.model.checkpoint import load_checkpoint
     from emoray.model.preset import sounds
     from emoray.readers.face import FaceReader
@@ -122,13 +122,13 @@ def _cost(work: Callable[[Given], Any], samples: Sequence[Given]) -> Cost:
 
 
 def _composing(
-    compose: Callable[[Sequence[Request]], Any], seeds: Sequence[Notes], guidance: str, rows: int
+    compose: Callable[[Sequence[Prompt]], Any], seeds: Sequence[Notes], guidance: str, rows: int
 ) -> Composing:
     """Composing for so many rows at once."""
 
     def taken(notes: int) -> float:
         requests = [
-            Request(
+            Prompt(
                 seed=seeds[number % len(seeds)],
                 valence=1.0 - 2 * (number % 2),
                 guidance=guidance,
@@ -146,11 +146,11 @@ def _composing(
 
 
 def _committing(folder: Path, music: bytes) -> float:
-    """Seconds by the clock for a row of a whole grain; what was written is removed."""
+    """Seconds by the clock for a row of a whole shard; what was written is removed."""
     with tempfile.TemporaryDirectory(dir=folder, prefix="emoray-plan-") as scratch:
         layout = Layout(place(scratch), COMMITS * MANY, MANY)
         best = math.inf
-        for number in layout.grains:
+        for number in layout.shards:
             ids = {row: f"{row}-{os.getpid()}" for row in layout.rows_of(number)}
             rows = [dict.fromkeys(SCHEMA.names) | {"row": row, "id": name} for row, name in ids.items()]
             files = {music_path(name): music for name in ids.values()}

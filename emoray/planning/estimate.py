@@ -3,11 +3,11 @@
 Conventions
 -----------
 Seconds are those of one core that does nothing else (``calibration.py`` measures them), sizes are bytes. A
-worker does one grain after the other, each stage of it in turn, as ``batch/grain.py`` does. A plan neither
+worker does one shard after the other, each stage of it in turn, as ``batch/shard.py`` does. A plan neither
 knows what a network, shared storage or Serve's messages add, nor what other work takes away.
 
 What needs a running Ray is a constant, measured once on two cores with Ray 2.60: CPU and memory of its
-processes around ``benchmarks/scaling.py --grains``, times by the clock of a batch of 60 rows.
+processes around ``benchmarks/scaling.py --shards``, times by the clock of a batch of 60 rows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from emoray.batch.folder import MOST_ROWS, even_grain, serve_workers
+from emoray.batch.folder import MOST_ROWS, even_shard_rows, serve_workers
 from emoray.planning.costs import Composing, Machines, UnitCosts, Workload
 from emoray.web.settings import ServeSettings
 
@@ -25,13 +25,13 @@ RAY_START, RAY_END = 9.0, 6.0
 RAY_START_CPU = 27.0
 """Of all of Ray's processes on a node until Ray Data has done its first tasks."""
 DATA_START, SERVE_START = 6.0, 25.0
-"""Until the first worker of Ray Data begins with a grain; until an application of four stages answers."""
+"""Until the first worker of Ray Data begins with a shard; until an application of four stages answers."""
 GRAIN_DRIVER, GRAIN_WORKER, GRAIN_CPU = 0.012, 0.010, 0.030
-"""Of Ray Data for a grain that does nothing: in the driver, in the worker, in all processes together."""
+"""Of Ray Data for a shard that does nothing: in the driver, in the worker, in all processes together."""
 NODE_BYTES, WORKER_BYTES, DRIVER_BYTES = 610e6, 116e6, 220e6
 """Ray's own processes on a node; Ray in a worker, beside the models; a driver before its first row."""
 GRAIN_BYTES, ROW_BYTES = 46e3, 340
-"""What Ray Data keeps in the driver of each grain; what a resume holds of each row."""
+"""What Ray Data keeps in the driver of each shard; what a resume holds of each row."""
 STORED_ROW = 170
 """Bytes of a row in the ledger and in the stored manifest together."""
 
@@ -45,7 +45,7 @@ class Plan:
     cpu_seconds: float
     """Of all processes."""
     workers: int
-    grain: int
+    shard: int
     node_bytes: float
     """Of memory on each node."""
     driver_bytes: float
@@ -68,11 +68,11 @@ def plan(work: Workload, machines: Machines, costs: UnitCosts) -> Plan:
     """What a batch will take."""
     cores, serving = machines.nodes * machines.cpus, work.engine == "serve"
     workers = serve_workers(cores, work.rows) if serving else cores
-    grain = even_grain(work.rows, workers)
-    grains = math.ceil(work.rows / grain)
-    turns = math.ceil(grains / workers) * workers / cores  # grains that a core does one after the other
-    row = row_seconds(work, costs, min(grain, ServeSettings.max_batch_size) if serving else grain)
-    busy = {stage: turns * grain * seconds for stage, seconds in row.items()}
+    shard = even_shard_rows(work.rows, workers)
+    shards = math.ceil(work.rows / shard)
+    turns = math.ceil(shards / workers) * workers / cores  # shards that a core does one after the other
+    row = row_seconds(work, costs, min(shard, ServeSettings.max_batch_size) if serving else shard)
+    busy = {stage: turns * shard * seconds for stage, seconds in row.items()}
     busy["Ray's tasks"] = turns * GRAIN_WORKER
     fixed = {
         "starting Ray": 0.0 if machines.running else RAY_START,
@@ -81,19 +81,19 @@ def plan(work: Workload, machines: Machines, costs: UnitCosts) -> Plan:
         "loading the models": costs.load + worker_start(work, costs),  # the driver checks them first
         "ending Ray": 0.0 if machines.running else RAY_END,
         "the driver's rows": work.rows * costs.intake,
-        "the driver's grains": max(0.0, grains * GRAIN_DRIVER - sum(busy.values())),  # beside the workers
+        "the driver's shards": max(0.0, shards * GRAIN_DRIVER - sum(busy.values())),  # beside the workers
     }
     ray = 0.0 if machines.running else RAY_START_CPU * machines.nodes
     models = costs.load + cores * worker_start(work, costs)
     rows = work.rows * (costs.intake + sum(row.values()))
     return Plan(
         spent={stage: seconds for stage, seconds in (fixed | busy).items() if seconds > 0},
-        cpu_seconds=ray + models + rows + grains * GRAIN_CPU,
+        cpu_seconds=ray + models + rows + shards * GRAIN_CPU,
         workers=workers,
-        grain=grain,
+        shard=shard,
         node_bytes=NODE_BYTES + machines.cpus * _bytes_of_a_core(costs, serving=serving),
-        driver_bytes=DRIVER_BYTES + work.rows * ROW_BYTES + grains * GRAIN_BYTES,
-        files=work.rows + grains,
+        driver_bytes=DRIVER_BYTES + work.rows * ROW_BYTES + shards * GRAIN_BYTES,
+        files=work.rows + shards,
         disk_bytes=work.rows * (STORED_ROW + costs.note_bytes * (costs.seed_notes + composed(work, costs))),
     )
 

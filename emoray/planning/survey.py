@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emoray.batch.entries import write_entries
 from emoray.batch.folder import MOST_ROWS
 from emoray.batch.ledger import Layout
+from emoray.batch.stored_manifest import write_manifest_rows
 from emoray.config import DEFAULT_NOTES
 from emoray.errors import ManifestError
 from emoray.planning.costs import Workload
-from emoray.readers.manifest import Entry, read_manifest
+from emoray.readers.manifest import ManifestRow, read_manifest
 from emoray.storage import place
 
 MOST_SAMPLES = 4
@@ -77,7 +77,7 @@ def assumed(work: Workload) -> Survey:
     return Survey(work=work, samples=samples, intake=intake)
 
 
-def _intake(data: bytes, name: str, root: Path) -> tuple[list[Entry], float]:
+def _intake(data: bytes, name: str, root: Path) -> tuple[list[ManifestRow], float]:
     """The entries of a manifest, and the driver's CPU seconds for each: read, checked and stored."""
     _stored(b"{}", "first.jsonl", root)  # pays for what is loaded on the way
     before = time.process_time()
@@ -85,10 +85,10 @@ def _intake(data: bytes, name: str, root: Path) -> tuple[list[Entry], float]:
     return entries, (time.process_time() - before) / len(entries)
 
 
-def _stored(data: bytes, name: str, root: Path) -> list[Entry]:
+def _stored(data: bytes, name: str, root: Path) -> list[ManifestRow]:
     entries = read_manifest(data, name=name, root=root)
     with tempfile.TemporaryDirectory() as scratch:
-        write_entries(Layout(place(scratch), len(entries), MOST_ROWS), entries)
+        write_manifest_rows(Layout(place(scratch), len(entries), MOST_ROWS), entries)
     return entries
 
 
@@ -108,7 +108,7 @@ def embedded_samples(*, voices: bool, pictures: bool) -> Samples:
     )
 
 
-def samples_of(entries: Sequence[Entry], root: Path) -> Samples:
+def samples_of(entries: Sequence[ManifestRow], root: Path) -> Samples:
     """Some files of each kind of rows without an error; MIDI is embedded if they bring none."""
 
     def some(paths: Sequence[str | None]) -> tuple[bytes, ...]:
@@ -123,6 +123,6 @@ def samples_of(entries: Sequence[Entry], root: Path) -> Samples:
     )
 
 
-def brings_voice(entry: Entry) -> bool:
+def brings_voice(entry: ManifestRow) -> bool:
     """Whether a row's seed is a recording, by its name."""
     return Path(entry.seed or "").suffix.lower() not in (".mid", ".midi", ".rmi")

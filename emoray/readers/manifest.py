@@ -2,8 +2,8 @@
 
 Conventions
 -----------
-One row, one ``Entry``, in the order of the manifest; a bad row is an entry with its reason. Only what puts
-every row in doubt is an error of the whole manifest (``readers/rows.py``): a misspelt column ``strenght``
+One row, one ``ManifestRow``, in the order of the manifest; a bad row is an entry with its reason. Only what
+puts every row in doubt is an error of the whole manifest (``readers/rows.py``): a misspelt column ``strenght``
 would otherwise be ignored 100,000 times. Numbers may be written as text, because CSV has nothing else.
 Paths are checked by ``readers/files.py``, here and again when the row's turn comes.
 
@@ -52,7 +52,7 @@ _NUMBERS = ("arousal", "notes", "seconds", "temperature", "top_p", "strength", "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class ManifestRow:
     """One row of a manifest, checked."""
 
     row: int
@@ -96,7 +96,7 @@ class Manifest:
     name: str
     ids: Ids
 
-    def entries(self, root: str | Path | Place, limits: Limits | None = None) -> Iterator[Entry]:
+    def entries(self, root: str | Path | Place, limits: Limits | None = None) -> Iterator[ManifestRow]:
         """One entry a row, in order, with its files looked for in ``root``.
 
         Args:
@@ -125,7 +125,7 @@ def open_manifest(data: bytes, *, name: str) -> Manifest:
 
 def read_manifest(
     data: bytes, *, name: str, root: str | Path | Place, limits: Limits | None = None
-) -> list[Entry]:
+) -> list[ManifestRow]:
     """All entries of a manifest at once: see ``open_manifest`` and ``Manifest.entries``.
 
     Raises:
@@ -138,15 +138,15 @@ def _given_id(row: Row) -> str:
     return str(row.cells.get("id", ""))
 
 
-def _entry(number: int, row: Row) -> Entry:
+def _entry(number: int, row: Row) -> ManifestRow:
     """The row's cells as an entry; its id is still the text of the cell, empty without one."""
     name = _given_id(row)
     if row.error:
-        return Entry(row=number, id=name, error=row.error)
+        return ManifestRow(row=number, id=name, error=row.error)
     try:
-        return Entry(row=number, id=name, **_cells(row.cells))
+        return ManifestRow(row=number, id=name, **_cells(row.cells))
     except RequestError as err:
-        return Entry(row=number, id=name, error=str(err))
+        return ManifestRow(row=number, id=name, error=str(err))
 
 
 def _cells(cells: dict[str, Any]) -> dict[str, Any]:
@@ -227,7 +227,7 @@ def _number(name: str, value: object) -> float | int:
     return int(number)
 
 
-def _with_id(entry: Entry, row: Row, naming: Naming) -> Entry:
+def _with_id(entry: ManifestRow, row: Row, naming: Naming) -> ManifestRow:
     """The entry with an id: its own, or a hash of what the row says; an id given twice is an error.
 
     The first row with an id keeps it, whatever else is wrong with it.
@@ -237,11 +237,11 @@ def _with_id(entry: Entry, row: Row, naming: Naming) -> Entry:
     first = naming.first_with(entry.id, entry.row)
     if first != entry.row and entry.error is None:
         reason = f"is given twice, first in row {first}; give each row an id of its own"
-        return Entry(row=entry.row, id=entry.id, error=f"id {entry.id}: {reason}")
+        return ManifestRow(row=entry.row, id=entry.id, error=f"id {entry.id}: {reason}")
     return dataclasses.replace(entry, id=shown(entry.id)[:_LONGEST_ID]) if entry.error else entry
 
 
-def _check_files(entry: Entry, root: Place, limits: Limits) -> Entry:
+def _check_files(entry: ManifestRow, root: Place, limits: Limits) -> ManifestRow:
     """The entry, with a mendable error if one of its files cannot be had."""
     if entry.error:
         return entry

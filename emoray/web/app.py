@@ -27,15 +27,15 @@ from starlette.formparsers import MultiPartParser
 from emoray.config import DEFAULT_NOTES, RANGES
 from emoray.emotion import PLACES, parse_curve, parse_emotion
 from emoray.errors import EmorayError, RequestError
-from emoray.items import Item, Result
+from emoray.request import GenerationRequest, Result
 from emoray.web.guards import RETRY_AFTER, App, busy, error_json, guarded
 from emoray.web.settings import HttpSettings
 
 log = logging.getLogger(__name__)
 
-Answer = Callable[[Item], Awaitable[Result]]
+Answer = Callable[[GenerationRequest], Awaitable[Result]]
 Ready = Callable[[], Awaitable[str]]
-Passes = Callable[[BaseException], bool]
+IsTransient = Callable[[BaseException], bool]
 
 HEALTH_TIMEOUT = 5.0
 """Seconds a composer has to say that it is alive."""
@@ -60,7 +60,7 @@ class Health(BaseModel):
     """The composer answers."""
 
     status: Literal["ok"] = "ok"
-    guidance: str = Field(description="The mode for requests that name none.", examples=["seed"])
+    guidance: str = Field(description="The mode for requests that name none.", examples=["original"])
 
 
 HEADERS = {
@@ -129,7 +129,7 @@ class Options:
     guidance: Annotated[str | None, Form(description="Mode; the checkpoint's by default.")] = None
     without_seed: Annotated[bool, Form(description="Leave the seed's notes out.")] = False
 
-    def item(self, seed: bytes, picture: bytes | None) -> Item:
+    def item(self, seed: bytes, picture: bytes | None) -> GenerationRequest:
         """The item of one POST, with a random seed that its answer can name.
 
         Raises:
@@ -141,7 +141,7 @@ class Options:
         emotion, random_seed, curve = (fields.pop(name) for name in ("emotion", "random_seed", "curve"))
         valence, arousal = (None, None) if emotion is None else parse_emotion(emotion)
         fields["arousal"] = arousal if self.arousal is None else self.arousal
-        return Item(
+        return GenerationRequest(
             id=uuid.uuid4().hex,
             seed=seed,
             picture=picture,
@@ -156,20 +156,20 @@ FIELDS = {"seed", "image"} | {field.name for field in dataclasses.fields(Options
 
 
 class Failure(Exception):
-    """An answer that is an error of the caller's making or a passing one."""
+    """An answer that is an error of the caller's making or a transient one."""
 
     def __init__(self, status: int, subject: str, reason: str) -> None:
         super().__init__(status, subject, reason)
         self.status, self.subject, self.reason = status, subject, reason
 
 
-def build_app(answer: Answer, ready: Ready, passes: Passes, settings: HttpSettings) -> App:
+def build_app(answer: Answer, ready: Ready, is_transient: IsTransient, settings: HttpSettings) -> App:
     """The door: guards, and behind them the app.
 
     Args:
-        answer: an item to its result; what it raises is a bug, or passes.
+        answer: an item to its result; what it raises is a bug, or is_transient.
         ready: the default guidance mode; raises or waits while no composer is alive.
-        passes: whether the same call may succeed a moment later.
+        is_transient: whether the same call may succeed a moment later.
         settings: token, largest body, longest wait.
     """
     # Starlette moves an upload of more than this to a file: none of those that ``limited`` lets through
@@ -185,7 +185,7 @@ def build_app(answer: Answer, ready: Ready, passes: Passes, settings: HttpSettin
     @app.get("/healthz", response_model=Health, responses={503: PROBLEMS[503]}, tags=["service"])
     async def healthz() -> Health:
         """Whether the composer answers."""
-        return Health(guidance=await _within(ready(), HEALTH_TIMEOUT, passes))
+        return Health(guidance=await _within(ready(), HEALTH_TIMEOUT, is_transient))
 
     @app.post(
         GENERATE_PATH,
@@ -203,12 +203,12 @@ def build_app(answer: Answer, ready: Ready, passes: Passes, settings: HttpSettin
         _refuse_unknown(set(await request.form()))
         picture = None if image is None else await image.read()
         item = options.item(await seed.read(), picture)
-        return music(item, await _within(answer(item), settings.timeout, passes))
+        return music(item, await _within(answer(item), settings.timeout, is_transient))
 
     return guarded(app, token=settings.token, max_body=settings.max_body, max_held=settings.max_held)
 
 
-def music(item: Item, result: Result) -> Response:
+def music(item: GenerationRequest, result: Result) -> Response:
     """The response to a result.
 
     Raises:
@@ -230,13 +230,13 @@ def _refuse_unknown(sent: set[str]) -> None:
         raise RequestError(unknown[0][:80], f"is no option; known are {', '.join(sorted(FIELDS))}")
 
 
-async def _within(answer: Awaitable[Any], seconds: float, passes: Passes) -> Any:
-    """Wait for an answer, and turn what passes into a 503."""
+async def _within(answer: Awaitable[Any], seconds: float, is_transient: IsTransient) -> Any:
+    """Wait for an answer, and turn what is transient into a 503."""
     try:
         async with asyncio.timeout(seconds):
             return await answer
     except Exception as err:
-        if not isinstance(err, TimeoutError) and not passes(err):
+        if not isinstance(err, TimeoutError) and not is_transient(err):
             raise
         log.warning("not answered: %s", type(err).__name__)
         raise Failure(*busy()) from err

@@ -137,7 +137,7 @@ def limited(app: App, max_body: int, max_held: float = math.inf) -> App:
 
 
 def busy() -> Refusal:
-    """What passes: the caller is told when to come back."""
+    """A transient error: the caller is told when to come back."""
     return 503, "emoray", f"is busy or starting again; try again in {RETRY_AFTER} s"
 
 

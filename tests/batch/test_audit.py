@@ -6,23 +6,23 @@ import pytest
 
 from emoray.batch import ledger
 from emoray.batch.audit import results, status, verify, watch
-from emoray.batch.entries import write_entries
 from emoray.batch.fence import driving
 from emoray.batch.folder import Run
 from emoray.batch.ledger import SCHEMA, Layout, music_path
 from emoray.batch.publish import publish
+from emoray.batch.stored_manifest import write_manifest_rows
 from emoray.errors import BatchError
-from emoray.readers.manifest import Entry
+from emoray.readers.manifest import ManifestRow
 from emoray.storage import Place
 
 
 @pytest.fixture
 def out(folder: Place) -> Place:
-    """Five rows in grains of two, all done: the fourth failed, the others have music."""
-    layout = Layout(folder, rows=5, grain=2)
-    write_entries(layout, [Entry(row=place, id=str(place)) for place in range(1, 6)])
-    Run(identity={}, settings={}, manifest="m.csv", root=".", rows=5, grain=2, versions={}).save(folder)
-    for number in layout.grains:
+    """Five rows in shards of two, all done: the fourth failed, the others have music."""
+    layout = Layout(folder, rows=5, shard=2)
+    write_manifest_rows(layout, [ManifestRow(row=place, id=str(place)) for place in range(1, 6)])
+    Run(identity={}, settings={}, manifest="m.csv", root=".", rows=5, shard=2, versions={}).save(folder)
+    for number in layout.shards:
         commit(layout, number)
     return folder
 
@@ -69,7 +69,7 @@ def test_a_watch_reads_only_parts_that_are_new(out, monkeypatch):
         "read_table",
         lambda layout, number, columns: read.append(number) or reading(layout, number, columns),
     )
-    layout, last = Layout(out, rows=5, grain=2), out / "results" / "part-000002.parquet"
+    layout, last = Layout(out, rows=5, shard=2), out / "results" / "part-000002.parquet"
     later = last.read_bytes()
     last.delete()
     look = watch(out).look

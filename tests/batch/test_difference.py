@@ -3,9 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from emoray.batch.difference import difference
-from emoray.readers.manifest import Entry
+from emoray.readers.manifest import ManifestRow
 
-ROWS = [Entry(row=number, id=f"item-{number}", seed="a.mid", valence=1.0) for number in range(1, 5)]
+ROWS = [ManifestRow(row=number, id=f"item-{number}", seed="a.mid", valence=1.0) for number in range(1, 5)]
 
 
 def test_the_first_row_that_differs_is_named_with_all_that_differs_in_it():

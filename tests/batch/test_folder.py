@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emoray.batch.folder import MOST_ROWS, BatchSettings, Run, even_grain, refuse_foreign
+from emoray.batch.folder import MOST_ROWS, BatchSettings, Run, even_shard_rows, refuse_foreign
 from emoray.batch.publish import publish
 from emoray.errors import BatchError, ConfigError
 
@@ -21,7 +21,7 @@ def run(**changes: object) -> Run:
         "manifest": "m.jsonl",
         "root": ".",
         "rows": 5,
-        "grain": 2,
+        "shard": 2,
     }
     return Run(**(fields | {"versions": {}} | changes))
 
@@ -74,7 +74,7 @@ def test_a_folder_with_other_files_is_not_taken(folder):
         ({"guidance": "louder"}, "guidance: 'louder' is unknown"),
         ({"engine": "spark"}, "engine: 'spark' is unknown; choose serve, data"),
         ({"strength": float("nan")}, "strength: must lie in 0..10"),
-        ({"grain": 0}, "grain: must be a positive number"),
+        ({"shard": 0}, "shard: must be a positive number"),
         ({"workers": -1}, "workers: must be a positive number"),
     ],
 )
@@ -91,8 +91,8 @@ def test_what_is_stored_can_be_read_by_a_person(folder):
 @pytest.mark.parametrize("rows", [1, 9, 64, 65, 129, 200, 2000, 100_001])
 @pytest.mark.parametrize("workers", [1, 2, 3, 8])
 def test_grains_are_small_and_leave_no_worker_waiting_for_a_large_one(rows, workers):
-    grain = even_grain(rows, workers)
-    assert 1 <= grain <= MOST_ROWS
-    rounds = math.ceil(math.ceil(rows / grain) / workers)
-    assert rounds == math.ceil(rows / (MOST_ROWS * workers)), "no more grains than it takes"
-    assert rounds * grain < rows / workers + rounds, "the busiest worker has its share, give or take a row"
+    shard = even_shard_rows(rows, workers)
+    assert 1 <= shard <= MOST_ROWS
+    rounds = math.ceil(math.ceil(rows / shard) / workers)
+    assert rounds == math.ceil(rows / (MOST_ROWS * workers)), "no more shards than it takes"
+    assert rounds * shard < rows / workers + rounds, "the busiest worker has its share, give or take a row"

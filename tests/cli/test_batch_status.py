@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from emoray.batch import ledger
-from emoray.batch.entries import write_entries
 from emoray.batch.fence import driving
 from emoray.batch.folder import Run
 from emoray.batch.ledger import SCHEMA, Layout
+from emoray.batch.stored_manifest import write_manifest_rows
 from emoray.cli import batch, main
-from emoray.readers.manifest import Entry
+from emoray.readers.manifest import ManifestRow
 from emoray.storage import place
 
 LAYOUT_ROWS, GRAIN = 6, 2
@@ -30,10 +30,12 @@ Status = Callable[..., tuple[str, str]]
 def layout(tmp_path: Path) -> Layout:
     """A batch of six rows, two of them done."""
     out = place(tmp_path)
-    layout = Layout(out, rows=LAYOUT_ROWS, grain=GRAIN)
-    write_entries(layout, [Entry(row=place, id=str(place)) for place in range(1, LAYOUT_ROWS + 1)])
+    layout = Layout(out, rows=LAYOUT_ROWS, shard=GRAIN)
+    write_manifest_rows(
+        layout, [ManifestRow(row=place, id=str(place)) for place in range(1, LAYOUT_ROWS + 1)]
+    )
     Run(
-        identity={}, settings={}, manifest="m.csv", root="/", rows=LAYOUT_ROWS, grain=GRAIN, versions={}
+        identity={}, settings={}, manifest="m.csv", root="/", rows=LAYOUT_ROWS, shard=GRAIN, versions={}
     ).save(out)
     commit(layout, 0)
     return layout
@@ -64,13 +66,13 @@ def status(layout, monkeypatch, capsys) -> Status:
 
 
 @contextlib.contextmanager
-def driver(layout: Layout, grains: range, pause: float = 0.2) -> Iterator[None]:
-    """Somebody who commits the grains one after the other, and holds the folder until then."""
+def driver(layout: Layout, shards: range, pause: float = 0.2) -> Iterator[None]:
+    """Somebody who commits the shards one after the other, and holds the folder until then."""
 
     def drive() -> None:
         with driving(layout.out):
             began.set()
-            for number in grains:
+            for number in shards:
                 time.sleep(pause)
                 commit(layout, number)
             time.sleep(pause)

@@ -5,21 +5,21 @@ import pytest
 import torch
 from torch.nn import functional
 
-from emoray.config import ExpressivePreset, SeedPreset
+from emoray.config import BaselinePreset, ExpressivePreset
 from emoray.dataset.bins import DURATION_BINS, STEP_BINS, velocity_bins
 from emoray.dataset.clusters import fit_clusters
 from emoray.evaluate.counting import RECENT, TrainingCounts
 from emoray.evaluate.likelihood import (
+    baseline_sums,
     expressive_nats,
     likelihood_report,
     likelihood_sums,
     nats_after_seeds,
-    seed_sums,
 )
 from emoray.evaluate.tables import likelihood_rows
+from emoray.model.baseline import BaselineNetwork, Prediction
 from emoray.model.checkpoint import Checkpoint
 from emoray.model.expressive import Decided, ExpressiveNetwork, Heard
-from emoray.model.network import Prediction, SeedNetwork
 from emoray.notes import as_notes, steps
 
 CLUSTERS = fit_clusters(
@@ -27,7 +27,7 @@ CLUSTERS = fit_clusters(
 )
 
 
-class Knows60(SeedNetwork):
+class Knows60(BaselineNetwork):
     """Gives pitch 60 a chance of .5 and the rest what is left; always a step and a duration of .25 s."""
 
     def heads(self, summary):
@@ -43,8 +43,8 @@ def checkpoint(network, preset):
     )
 
 
-def seed_checkpoint():
-    return checkpoint(Knows60(4), SeedPreset(hidden=4))
+def baseline_checkpoint():
+    return checkpoint(Knows60(4), BaselinePreset(hidden=4))
 
 
 def expressive_checkpoint():
@@ -72,7 +72,7 @@ def report(loaded, pieces):
 
 def test_nats_a_note_of_the_seed_preset_by_hand():
     """Two notes are predicted, 60 and 61: -ln .5 and -ln (.5 / 127)."""
-    measured = report(seed_checkpoint(), [piece([60] * RECENT + [60, 61])])
+    measured = report(baseline_checkpoint(), [piece([60] * RECENT + [60, 61])])
     assert measured["notes"] == 2
     assert measured["pitch_nll"] == pytest.approx((-math.log(0.5) - math.log(0.5 / 127)) / 2)
     assert (measured["pitch_top1"], measured["step_mse"], measured["duration_mse"]) == (0.5, 0.0625, 0.0)
@@ -118,26 +118,36 @@ def test_pieces_of_all_lengths_are_measured_together_as_each_is_alone():
 
 def test_all_models_answer_for_the_same_notes_and_short_pieces_count_nothing():
     pieces = [tune(60), tune(RECENT), tune(31)]
-    for loaded in (seed_checkpoint(), expressive_checkpoint()):
+    for loaded in (baseline_checkpoint(), expressive_checkpoint()):
         assert report(loaded, pieces)["notes"] == 35 + 6
 
 
 def test_the_table_has_a_row_for_the_network_for_those_beside_it_and_for_each_rule():
-    figures = report(seed_checkpoint(), [tune(40)])
-    heads, rows = likelihood_rows({"preset": "seed", "likelihood": figures, "beside": {"other": figures}})
-    names = ["seed preset", "other preset", "unigram_recent", "bigram", "repeat_last", "unigram", "uniform"]
+    figures = report(baseline_checkpoint(), [tune(40)])
+    heads, rows = likelihood_rows({"preset": "baseline", "likelihood": figures, "beside": {"other": figures}})
+    names = [
+        "baseline preset",
+        "other preset",
+        "unigram_recent",
+        "bigram",
+        "repeat_last",
+        "unigram",
+        "uniform",
+    ]
     assert [row[0] for row in rows] == [*names, "unigram, with the pedal"]
     assert rows[0][1:] == rows[1][1:]
     assert rows[0][heads.index("total")] == f"{figures['total_nll']:.3f}"
 
 
-@pytest.mark.parametrize("loaded", [seed_checkpoint(), expressive_checkpoint()], ids=["seed", "expressive"])
+@pytest.mark.parametrize(
+    "loaded", [baseline_checkpoint(), expressive_checkpoint()], ids=["baseline", "expressive"]
+)
 def test_nats_of_composed_notes_are_theirs_alone_with_the_seed_before_them(loaded):
     """What a whole piece costs from its note 60 on is what its notes from there on cost after the rest."""
     notes = tune(100)
     found = nats_after_seeds(loaded, [notes[:60]], [notes[60:]])
-    if isinstance(loaded.network, SeedNetwork):
-        whole, head = (seed_sums(loaded.network, part, 25, (1.0, 1.0)) for part in (notes, notes[:60]))
+    if isinstance(loaded.network, BaselineNetwork):
+        whole, head = (baseline_sums(loaded.network, part, 25, (1.0, 1.0)) for part in (notes, notes[:60]))
         expected = sum(whole[f"{name}_nll"] - head[f"{name}_nll"] for name in ("pitch", "step", "duration"))
     else:
         [row] = expressive_nats(loaded, [notes], [60])

@@ -7,7 +7,7 @@ def likelihood():
         "preset": "expressive",
         "likelihood": {"pitch_nll": 2.5, "total_nll": 7.0}
         | dict.fromkeys(("unigram_recent", "bigram", "repeat_last", "unigram", "uniform"), rule),
-        "beside": {"seed": {"pitch_nll": 3.6}},
+        "beside": {"baseline": {"pitch_nll": 3.6}},
     }
 
 
@@ -27,7 +27,7 @@ def control():
 def test_every_row_of_a_likelihood_table_is_as_wide_as_its_heads():
     heads, rows = tables.likelihood_rows(likelihood())
     assert {len(row) for row in rows} == {len(heads)}
-    assert [row[0] for row in rows][:3] == ["expressive preset", "seed preset", "unigram_recent"]
+    assert [row[0] for row in rows][:3] == ["expressive preset", "baseline preset", "unigram_recent"]
     assert rows[0][1] == "2.500"
 
 

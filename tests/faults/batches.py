@@ -22,13 +22,13 @@ from ray import cloudpickle
 
 from emoray.batch.audit import results
 from emoray.batch.folder import BatchSettings
-from emoray.batch.grain import Engine
-from emoray.items import Item, Result
+from emoray.batch.shard import Engine
 from emoray.pipeline.batch import run_batch
 from emoray.pipeline.engines import EnginePlan
 from emoray.pipeline.isolation import isolated, limited
+from emoray.request import GenerationRequest, Result
 
-SETTINGS = BatchSettings(grain=4)
+SETTINGS = BatchSettings(shard=4)
 NOISE, DEADLY, ENDLESS = b"noise", b"deadly", b"endless"
 """Seeds that fail, that end the process, and that take for ever."""
 
@@ -38,7 +38,7 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a worker cannot i
 def fake_engine(log: Path, seconds: float) -> Engine:
     """Music that tells its item, a line in the log for each item that is composed, and time to be killed."""
 
-    def answer(items: Sequence[Item]) -> list[tuple[Result, int]]:
+    def answer(items: Sequence[GenerationRequest]) -> list[tuple[Result, int]]:
         time.sleep(seconds)
         with log.open("a") as file:
             file.write("".join(f"{item.id}\n" for item in items))
@@ -47,7 +47,7 @@ def fake_engine(log: Path, seconds: float) -> Engine:
             os._exit(1)  # as if the node had died
         return [(one(item), 1) for item in items]
 
-    def one(item: Item) -> Result:
+    def one(item: GenerationRequest) -> Result:
         if item.seed == DEADLY:
             os._exit(1)  # as the kernel does when memory is short
         if item.seed == ENDLESS:
@@ -64,7 +64,13 @@ def plan(log: Path, seconds: float = 0.0, limit: float = 60.0, **changes: Any) -
     """The fake engine as ``plan_engine`` gives the ``data`` engine, with two attempts alone."""
     build = partial(fake_engine, log, seconds)
     within = partial(limited, build, limit)
-    fields = {"checkpoint": "c" * 64, "guidance": "seed", "faces": "none", "workers": 2, "worker_cpus": 0.5}
+    fields = {
+        "checkpoint": "c" * 64,
+        "guidance": "original",
+        "faces": "none",
+        "workers": 2,
+        "worker_cpus": 0.5,
+    }
     guarded = {
         "start": lambda _: contextlib.nullcontext(within),
         "alone": isolated(build, attempts=2, seconds=limit),
@@ -136,9 +142,9 @@ def wait_for(what: Callable[[], object], driver: subprocess.Popen[Any], seconds:
 def main(manifest: str, out: str, log: str, seconds: str) -> None:
     """A driver that ends as the command does."""
     from emoray import cli
-    from emoray.cli import head, shared
+    from emoray.cli import cluster_head, shared
 
-    head.PATIENCE = 10.0
+    cluster_head.PATIENCE = 10.0
 
     @shared.app.command()
     def drive() -> None:

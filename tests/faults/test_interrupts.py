@@ -21,7 +21,7 @@ import torch
 from faults.length import AT_LENGTH, rounds
 from safetensors.torch import load_file
 
-from emoray.config import SeedPreset
+from emoray.config import BaselinePreset
 from emoray.dataset import corpus
 from emoray.dataset.clusters import EmotionClusters
 from emoray.notes import as_notes
@@ -119,8 +119,8 @@ def test_ingest_that_is_interrupted_goes_on_as_if_it_had_not_been(emoray, tmp_pa
 
 
 def training(tunes: Path, out: Path) -> list[object]:
-    """The options of a short training of the seed preset that goes on with what is there."""
-    options = ["--emotion", tunes / "emotion.json", "--preset", "seed", "--epochs", EPOCHS]
+    """The options of a short training of the baseline preset that goes on with what is there."""
+    options = ["--emotion", tunes / "emotion.json", "--preset", "baseline", "--epochs", EPOCHS]
     return ["train", tunes / "corpus", *options, "--epoch-windows", 2_000, "--resume", "--out", out]
 
 
@@ -133,9 +133,9 @@ def test_training_that_is_interrupted_ends_with_one_line(emoray, tunes, tmp_path
 def test_training_that_is_interrupted_goes_on_as_if_it_had_not_been(emoray, tunes, tmp_path):
     """Lost: nothing. The weights are the same in the end."""
     clusters = EmotionClusters.load(tunes / "emotion.json")
-    whole = RunFolder.at(tmp_path / "whole", {"preset": "seed"}, clusters, resume=False)
+    whole = RunFolder.at(tmp_path / "whole", {"preset": "baseline"}, clusters, resume=False)
     started = time.monotonic()
-    train(tunes / "corpus", whole, SeedPreset(epochs=EPOCHS, epoch_windows=2_000), TrainSettings())
+    train(tunes / "corpus", whole, BaselinePreset(epochs=EPOCHS, epoch_windows=2_000), TrainSettings())
     takes, chance = time.monotonic() - started, random.Random(13)
     command = training(tunes, tmp_path / "run")
     for _ in range(ROUNDS):

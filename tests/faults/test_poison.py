@@ -18,14 +18,14 @@ from faults.batches import DEADLY, ENDLESS, SETTINGS, composed, good, plan, writ
 
 from emoray.batch.audit import results, verify
 from emoray.batch.folder import BatchSettings
-from emoray.config import Request
+from emoray.config import Prompt
 from emoray.errors import BatchError
-from emoray.items import Item, Result
 from emoray.notes import Notes, as_notes
 from emoray.pipeline.batch import run_batch
 from emoray.pipeline.isolation import isolated
 from emoray.pipeline.serve_engine import serving
 from emoray.pipeline.stages import Loaders
+from emoray.request import GenerationRequest, Result
 from emoray.web.settings import ServeSettings
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
@@ -61,7 +61,7 @@ def reasons(out: Path) -> dict[str, str]:
 
 
 def test_a_row_that_kills_its_worker_or_never_ends_fails_after_bounded_tries(tmp_path, log):
-    """Lost: nothing. Their neighbours are answered, and the grain between them does not notice."""
+    """Lost: nothing. Their neighbours are answered, and the shard between them does not notice."""
     run_batch(write_poisoned(tmp_path), tmp_path / "out", SETTINGS, engine=plan(log, limit=2.0))
     failed = reasons(tmp_path / "out")
     assert "item-5: ended its process 2 times, even alone" in failed["item-5"]
@@ -73,7 +73,7 @@ def test_a_row_that_kills_its_worker_or_never_ends_fails_after_bounded_tries(tmp
 
 def test_workers_that_die_whatever_they_do_end_the_batch_and_not_each_other_for_ever(tmp_path, log):
     """Lost: nothing. What is not answered is pending, and the folder has no mark of the deaths."""
-    settings = BatchSettings(grain=4, attempts=2)
+    settings = BatchSettings(shard=4, attempts=2)
     manifest = write_poisoned(tmp_path, {"item-5": DEADLY})
     with pytest.raises(BatchError, match=r"2 workers died over rows 5 to 8; give workers more memory"):
         run_batch(manifest, tmp_path / "out", settings, engine=plan(log, alone=None))
@@ -91,16 +91,16 @@ def test_a_process_for_one_item_that_dies_as_it_starts_is_started_again(tmp_path
             os._exit(1)
         return lambda items: [(Result(id=item.id, status="ok"), 1) for item in items]
 
-    [(result, attempts)] = isolated(build, attempts=1, seconds=60)([Item(id="a", seed=b"x")])
+    [(result, attempts)] = isolated(build, attempts=1, seconds=60)([GenerationRequest(id="a", seed=b"x")])
     assert (result.id, attempts) == ("a", 1)
 
 
-def read_seed(item: Item) -> Notes:
+def read_seed(item: GenerationRequest) -> Notes:
     pitch = {DEADLY: 1, ENDLESS: 2}.get(item.seed, 60)
     return as_notes([0.0], [0.4], [pitch], [80])
 
 
-def compose(log: Path, requests: Sequence[Request]) -> list[Notes]:
+def compose(log: Path, requests: Sequence[Prompt]) -> list[Notes]:
     pitches = [int(request.seed["pitch"][0]) for request in requests]
     with log.open("a") as lines:
         lines.write("".join(f"{pitch}\n" for pitch in pitches))
@@ -117,7 +117,7 @@ def through_serve(log: Path, seconds: float) -> Any:
         seeds=lambda _: read_seed,
         composer=lambda _: (AtOnce(partial(compose, log)), "none"),
     )
-    settings = BatchSettings(grain=4, window=8, attempts=2, timeout=seconds)
+    settings = BatchSettings(shard=4, window=8, attempts=2, timeout=seconds)
     stages = ServeSettings(
         face_cpus=0.1, seed_cpus=0.1, composer_cpus=0.1, max_batch_size=8, stage_timeout=seconds
     )

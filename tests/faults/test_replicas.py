@@ -19,12 +19,12 @@ from composers import AtOnce
 from faults.batches import processes_of_these_tests
 from faults.length import rounds
 
-from emoray.config import Request
-from emoray.items import Item
+from emoray.config import Prompt
 from emoray.notes import Notes, as_notes
 from emoray.pipeline import serve as door
 from emoray.pipeline.client import answer_all
 from emoray.pipeline.stages import Loaders
+from emoray.request import GenerationRequest
 from emoray.web.settings import ServeSettings
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 ROUNDS = rounds(2)
 
 
-def compose(book: Path, requests: Sequence[Request]) -> list[Notes]:
+def compose(book: Path, requests: Sequence[Prompt]) -> list[Notes]:
     (book / f"{os.getpid()}").touch()
     time.sleep(0.1)
     return [as_notes([1.0], [0.4], [one.random_seed % 128], [80]) for one in requests]
@@ -42,7 +42,7 @@ def no_faces(_: ServeSettings) -> object:
     return lambda pictures: []
 
 
-def read_seed(item: Item) -> Notes:
+def read_seed(item: GenerationRequest) -> Notes:
     return as_notes([0.0], [0.4], [60], [80])
 
 
@@ -63,7 +63,7 @@ def test_replicas_that_are_killed_under_load_leave_no_row_unanswered(tmp_path):
         seeds=lambda _: read_seed,
         composer=lambda _: (AtOnce(partial(compose, tmp_path)), "none"),
     )
-    items = [Item(id=f"row-{i}", seed=b"x", valence=1.0, random_seed=i) for i in range(200)]
+    items = [GenerationRequest(id=f"row-{i}", seed=b"x", valence=1.0, random_seed=i) for i in range(200)]
     handle = door.deploy(settings, loaders=loaders)
     ask = partial(answer_all, handle, window=16, timeout_s=60.0, attempts=8, jitter=random.Random(0))
     killed: list[int] = []

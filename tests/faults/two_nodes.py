@@ -71,7 +71,7 @@ def ingest(folder: Path) -> None:
 
 
 def batch(folder: Path) -> None:
-    """Ten grains by four workers."""
+    """Ten shards by four workers."""
     engine = plan(folder / "log", 0.5, workers=4, worker_cpus=1.0)
     run_batch(folder / "manifest.jsonl", folder / "out", SETTINGS, engine=engine)
 

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from emoray.config import RANGES
-from emoray.items import Item, Result
+from emoray.request import GenerationRequest, Result
 from emoray.web.app import build_app
 from emoray.web.guards import App
 from emoray.web.settings import HttpSettings
@@ -27,7 +27,7 @@ _TARGET = re.compile(rb"[!-~]+")
 _VALUE = re.compile(rb"[\t -~\x80-\xff]*")
 
 
-async def _answer(item: Item) -> Result:
+async def _answer(item: GenerationRequest) -> Result:
     for name, (low, high) in RANGES.items():
         value = getattr(item, name)
         assert value is None or low <= value <= high, name

@@ -1,10 +1,10 @@
-from emoray.config import ExpressivePreset, SeedPreset
+from emoray.config import BaselinePreset, ExpressivePreset
 from emoray.model.card import MAESTRO_NOTICE, NOTICES, model_card
 
 
 def test_a_seed_card_has_figures_settings_licence_and_limits():
-    card = model_card(SeedPreset(window=30), {"validation_pitch_nll": 3.71234567}, origin="Trained here.")
-    assert card.startswith("# emoray checkpoint, preset seed\n")
+    card = model_card(BaselinePreset(window=30), {"validation_pitch_nll": 3.71234567}, origin="Trained here.")
+    assert card.startswith("# emoray checkpoint, preset baseline\n")
     assert "from the 30 notes\nbefore it" in card
     for line in ("| validation_pitch_nll | 3.7123 |", "| window | 30 |", "Trained here."):
         assert f"\n{line}\n" in card
@@ -24,7 +24,7 @@ def test_an_expressive_card_says_what_it_can_be_told_and_where_it_ends():
 
 
 def test_the_licence_of_maestro_binds_the_weights_of_either_preset():
-    for preset in (SeedPreset(), ExpressivePreset()):
+    for preset in (BaselinePreset(), ExpressivePreset()):
         card = model_card(preset, {}, origin="", notice=NOTICES["maestro"])
         assert MAESTRO_NOTICE in card
         assert "CC BY-NC-SA 4.0" in card
@@ -32,5 +32,5 @@ def test_the_licence_of_maestro_binds_the_weights_of_either_preset():
 
 
 def test_cards_have_no_long_lines():
-    for preset in (SeedPreset(), ExpressivePreset()):
+    for preset in (BaselinePreset(), ExpressivePreset()):
         assert max(map(len, model_card(preset, {}, origin="").splitlines())) <= 120

@@ -4,27 +4,27 @@ import numpy as np
 import pytest
 import torch
 
-from emoray.config import ExpressivePreset, SeedPreset
+from emoray.config import BaselinePreset, ExpressivePreset
 from emoray.dataset.clusters import fit_clusters
 from emoray.dataset.spans import stacked
 from emoray.errors import CheckpointError
+from emoray.model.baseline import BaselineNetwork
 from emoray.model.card import model_card
 from emoray.model.checkpoint import load_checkpoint, save_checkpoint
 from emoray.model.expressive import ExpressiveNetwork
 from emoray.model.expressive_training import PARTS, validation_sums
-from emoray.model.network import SeedNetwork
 from emoray.model.preset import PRETRAINED_DEFAULT
 from emoray.notes import as_notes
 
 CLUSTERS = fit_clusters(np.random.default_rng(0).lognormal(0, 1, (50, 9)).astype(np.float32), window=6)
-PRESET = SeedPreset(window=5, hidden=8)
+PRESET = BaselinePreset(window=5, hidden=8)
 EXPRESSIVE = ExpressivePreset(embedding=16, hidden=16, head=16)
 
 
 @pytest.fixture
 def saved(tmp_path):
     torch.manual_seed(0)
-    network = SeedNetwork(PRESET.hidden)
+    network = BaselineNetwork(PRESET.hidden)
     card = model_card(PRESET, {"pitch_nll": 3.5}, origin="Trained on my own music.")
     save_checkpoint(
         tmp_path / "run", network=network, preset=PRESET, clusters=CLUSTERS, metrics={"epochs": 3}, card=card
@@ -82,7 +82,7 @@ def test_half_precision_is_half_the_size_and_as_good_to_a_hundredth_of_a_nat(tmp
             "was trained with other attributes .*run `emoray train` again",
         ),
         ({"bins": {"step": 48, "duration": 48, "velocity": 32}}, "was trained with other bins .*'step': 48"),
-        ({"preset": "seed"}, r"holds unknown keys \['attributes', 'bins'\]"),
+        ({"preset": "baseline"}, r"holds unknown keys \['attributes', 'bins'\]"),
         ({"settings": {"window": 25}}, "unknown setting window"),
         ({"settings": {"hidden": 8}}, "is damaged"),
         ({"version": 2}, "has version 2, this emoray reads 1"),
@@ -105,10 +105,10 @@ def test_an_expressive_checkpoint_must_say_what_it_was_told(expressive):
 
 
 def test_the_seed_checkpoint_that_ships_is_written_again_byte_for_byte(tmp_path):
-    folder = PRETRAINED_DEFAULT.with_name("seed")
+    folder = PRETRAINED_DEFAULT.with_name("baseline")
     loaded = load_checkpoint(folder)
-    assert (loaded.preset_name, loaded.sounding, loaded.attributes) == ("seed", False, ())
-    assert loaded.guidance == "seed-tempered"
+    assert (loaded.preset_name, loaded.sounding, loaded.attributes) == ("baseline", False, ())
+    assert loaded.guidance == "original-tempered"
     save_checkpoint(
         tmp_path, network=loaded.network, preset=loaded.preset, clusters=loaded.clusters,
         metrics=loaded.metrics, card=(folder / "README.md").read_text(),

@@ -2,15 +2,15 @@ import math
 
 import torch
 
-from emoray.config import SeedPreset
+from emoray.config import BaselinePreset
+from emoray.model.baseline import Prediction
 from emoray.model.loss import losses, non_negative_squared_error, pitch_of
-from emoray.model.network import Prediction
 
 
 def test_the_loss_by_hand():
     """Uniform logits: ln 128. Step: (.5 - .1)^2. Duration: (-.2 - .3)^2 + 10 x .2."""
     prediction = Prediction(torch.zeros(1, 128), torch.tensor([0.5]), torch.tensor([-0.2]))
-    parts = losses(prediction, torch.tensor([[60 / 128, 0.1, 0.3]]), SeedPreset())
+    parts = losses(prediction, torch.tensor([[60 / 128, 0.1, 0.3]]), BaselinePreset())
     assert abs(float(parts["pitch_nll"]) - math.log(128)) < 1e-6
     assert abs(float(parts["step_loss"]) - 0.16) < 1e-6
     assert abs(float(parts["duration_loss"]) - 2.25) < 1e-6

@@ -1,14 +1,14 @@
 import numpy as np
 import torch
 
-from emoray.config import ExpressivePreset, SeedPreset
+from emoray.config import BaselinePreset, ExpressivePreset
 from emoray.dataset.windows import flatten, window_starts
 from emoray.model import training
-from emoray.model.network import SeedNetwork
+from emoray.model.baseline import BaselineNetwork
 from emoray.model.training import Standing
 from emoray.notes import as_notes
 
-PRESET = SeedPreset(window=5, hidden=16, batch_size=16, learning_rate=0.01)
+PRESET = BaselinePreset(window=5, hidden=16, batch_size=16, learning_rate=0.01)
 
 
 def scales(pieces=4, count=200):
@@ -22,7 +22,7 @@ def scales(pieces=4, count=200):
 def test_training_learns_a_scale():
     torch.manual_seed(0)
     table, lengths = scales()
-    starts, network = window_starts(lengths, 5), SeedNetwork(16)
+    starts, network = window_starts(lengths, 5), BaselineNetwork(16)
     optimizer = torch.optim.Adam(network.parameters(), PRESET.learning_rate)
 
     def validate():
@@ -52,7 +52,7 @@ def test_an_epochs_order_depends_on_random_seed_epoch_and_rank_alone():
 def test_validation_sums_of_shards_add_up_to_the_whole():
     torch.manual_seed(0)
     table, lengths = scales()
-    starts, network = window_starts(lengths, 5), SeedNetwork(16)
+    starts, network = window_starts(lengths, 5), BaselineNetwork(16)
 
     def sums(part):
         return training.validation_sums(network, training.batches(table, part, 5, 64), PRESET)
@@ -66,7 +66,7 @@ def epochs(*validation_losses):
     standing = Standing(learning_rate=0.1)
     for loss in validation_losses:
         standing = standing.after(
-            {"validation_loss": loss, "seconds": 10.0}, SeedPreset(patience=4, epochs=9)
+            {"validation_loss": loss, "seconds": 10.0}, BaselinePreset(patience=4, epochs=9)
         )
     return standing
 
@@ -77,15 +77,15 @@ def test_a_stall_halves_the_learning_rate_and_then_ends_training():
     assert epochs(3.0, 2.0, 2.5, 2.5).learning_rate == 0.05
     stalled = epochs(3.0, 2.0, 2.5, 2.5, 2.5, 2.5)
     assert (stalled.best_loss, stalled.best_epoch) == (2.0, 2)
-    assert stalled.finished(SeedPreset(patience=4)) == "no lower validation loss for 4 epochs"
+    assert stalled.finished(BaselinePreset(patience=4)) == "no lower validation loss for 4 epochs"
 
 
 def test_training_stops_before_the_epoch_that_would_break_the_time_limit():
     two_epochs_of_ten_seconds = epochs(3.0, 2.0)
-    assert two_epochs_of_ten_seconds.finished(SeedPreset(), max_seconds=29) == "the time is up"
-    assert two_epochs_of_ten_seconds.finished(SeedPreset(), max_seconds=31) == ""
-    assert two_epochs_of_ten_seconds.finished(SeedPreset(epochs=2)) == "all 2 epochs are done"
-    assert Standing().finished(SeedPreset(), max_seconds=0.001) == "", "one epoch is always trained"
+    assert two_epochs_of_ten_seconds.finished(BaselinePreset(), max_seconds=29) == "the time is up"
+    assert two_epochs_of_ten_seconds.finished(BaselinePreset(), max_seconds=31) == ""
+    assert two_epochs_of_ten_seconds.finished(BaselinePreset(epochs=2)) == "all 2 epochs are done"
+    assert Standing().finished(BaselinePreset(), max_seconds=0.001) == "", "one epoch is always trained"
 
 
 def timed(seconds, epochs=60, limit=1000.0):
@@ -124,7 +124,7 @@ def test_a_planned_run_ends_with_its_plan_and_a_resumed_one_keeps_it():
 
 
 def test_the_seed_preset_plans_nothing():
-    assert epochs(3.0, 2.0, 1.0).planning(SeedPreset(), 60.0).planned == 0
+    assert epochs(3.0, 2.0, 1.0).planning(BaselinePreset(), 60.0).planned == 0
 
 
 def test_nats_of_a_pitch_are_found_in_either_presets_metrics():

@@ -134,7 +134,7 @@ def test_a_failed_row_is_named_in_the_log_of_its_worker(tmp_path, worker_log):
     rows = [good(0), good(1) | {"id": "a-failing-row", "seed": "gone.mid"}]
     run_batch(write_manifest(tmp_path, rows), tmp_path / "out", SETTINGS, engine=plan(tmp_path / "log"))
     [line] = worker_log("a-failing-row")
-    assert (line["level"], line["logger"], line["row"]) == ("WARNING", "emoray.batch.grain", 2)
+    assert (line["level"], line["logger"], line["row"]) == ("WARNING", "emoray.batch.shard", 2)
     assert line["message"].startswith("failed: seed gone.mid: does not exist")
 
 
@@ -180,7 +180,7 @@ def test_a_worker_that_dies_costs_time_and_nothing_else(run, whole, tmp_path):
     out = tmp_path / "out"
     assert run(out).ok == 40
     assert not (tmp_path / "poison").exists()
-    assert composed(tmp_path / "log").total() == 44  # the grain that it had in hand was done twice
+    assert composed(tmp_path / "log").total() == 44  # the shard that it had in hand was done twice
     assert (music(out), told(out)) == (music(whole), told(whole))
     assert verify(out).sound
 
@@ -214,7 +214,7 @@ def test_a_truncated_part_and_lost_music_are_found_and_made_again(run, out, whol
     (out / lost).unlink()
     found = verify(out)
     assert (found.damaged, found.missing, found.pending) == ([part.name], [lost], 4)
-    assert run(out, settings=BatchSettings(grain=7), resume=True, workers=1).ok == 40
+    assert run(out, settings=BatchSettings(shard=7), resume=True, workers=1).ok == 40
     assert composed(tmp_path / "log") == Counter(f"item-{number}" for number in [*range(4), *range(12, 16)])
     assert (told(out), music(out)) == (told(whole), music(whole))
 
@@ -233,7 +233,7 @@ def test_a_folder_that_cannot_be_written_stops_the_batch_and_resume_goes_on(run,
 
 def test_another_batch_is_refused_by_what_differs(run, out, manifest):
     with pytest.raises(BatchError, match=r"another strength \(1\.0, now 2\.0\); choose another folder"):
-        run(out, settings=BatchSettings(grain=4, strength=2.0), resume=True)
+        run(out, settings=BatchSettings(shard=4, strength=2.0), resume=True)
     with pytest.raises(BatchError, match="another checkpoint; choose"):
         run(out, checkpoint="d" * 64, resume=True)
     other = manifest.with_name("other.jsonl")

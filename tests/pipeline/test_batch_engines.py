@@ -12,11 +12,11 @@ import torch
 
 from emoray.batch.audit import results, verify
 from emoray.batch.folder import BatchSettings
-from emoray.config import SeedPreset
+from emoray.config import BaselinePreset
 from emoray.dataset.clusters import fit_clusters
 from emoray.errors import CheckpointError, ConfigError
+from emoray.model.baseline import BaselineNetwork
 from emoray.model.checkpoint import save_checkpoint
-from emoray.model.network import SeedNetwork
 from emoray.notes import as_notes
 from emoray.pipeline.batch import run_batch
 from emoray.pipeline.engines import plan_engine
@@ -39,11 +39,11 @@ def serve_ends(ray_cluster: None) -> Iterator[None]:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoint")
     torch.manual_seed(0)
-    preset = SeedPreset(window=5, hidden=8)
+    preset = BaselinePreset(window=5, hidden=8)
     features = np.random.default_rng(0).lognormal(0, 1, (50, 9)).astype(np.float32)
     save_checkpoint(
         folder,
-        network=SeedNetwork(preset.hidden),
+        network=BaselineNetwork(preset.hidden),
         preset=preset,
         clusters=fit_clusters(features, window=6),
         metrics={},
@@ -76,7 +76,7 @@ def test_both_engines_make_the_same_music(checkpoint, manifest, tmp_path):
     for engine, workers in (("data", 1), ("serve", 2)):
         out = tmp_path / engine
         settings = BatchSettings(
-            checkpoint=checkpoint, engine=engine, workers=workers, grain=2, faces="fer-mini"
+            checkpoint=checkpoint, engine=engine, workers=workers, shard=2, faces="fer-mini"
         )
         summary = run_batch(manifest, out, settings)
         assert (summary.rows, summary.ok, summary.failed) == (5, 3, 2)

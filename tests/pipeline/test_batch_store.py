@@ -19,19 +19,19 @@ from emoray.batch.fence import driving
 from emoray.batch.folder import BatchSettings
 from emoray.batch.publish import publish
 from emoray.errors import BatchError, ManifestError
-from emoray.items import Item, Result
 from emoray.pipeline import batch
 from emoray.pipeline.batch import retry_failed, run_batch
 from emoray.pipeline.engines import EnginePlan
+from emoray.request import GenerationRequest, Result
 from emoray.storage import Place, place
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
-SETTINGS = BatchSettings(grain=2)
+SETTINGS = BatchSettings(shard=2)
 ROWS = 12
 
 
-def echo(seconds: float, items: Sequence[Item]) -> list[tuple[Result, int]]:
+def echo(seconds: float, items: Sequence[GenerationRequest]) -> list[tuple[Result, int]]:
     """Music that is the item's id and its seed."""
     time.sleep(seconds)
     return [
@@ -43,7 +43,7 @@ def echo(seconds: float, items: Sequence[Item]) -> list[tuple[Result, int]]:
 def plan(seconds: float = 0.0) -> EnginePlan:
     return EnginePlan(
         checkpoint="c" * 64,
-        guidance="seed",
+        guidance="original",
         faces="none",
         workers=2,
         worker_cpus=0.5,

@@ -13,22 +13,22 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from emoray.errors import ClusterError
-from emoray.items import Item, Result
 from emoray.pipeline.client import MOST_BYTES, TOGETHER, answer_all
-from emoray.pipeline.passing import passes
+from emoray.pipeline.transient_errors import is_transient
+from emoray.request import GenerationRequest, Result
 
 
 class Handle:
-    """Answers each item with what ``script(item, attempt)`` gives; what passes is raised by the call."""
+    """Answers each item with what ``script(item, attempt)`` gives; a transient error is raised."""
 
-    def __init__(self, script: Callable[[Item, int], Any]) -> None:
+    def __init__(self, script: Callable[[GenerationRequest, int], Any]) -> None:
         self.script, self.tries, self.cancelled = script, dict[str, int](), list[str]()
         self.now = self.most = 0
         self.sizes: list[int] = []
         self.lock = threading.Lock()
         self.answer_many = self
 
-    def remote(self, items: Sequence[Item]) -> Response:
+    def remote(self, items: Sequence[GenerationRequest]) -> Response:
         with self.lock:
             self.sizes.append(len(items))
             for item in items:
@@ -39,7 +39,7 @@ class Handle:
 
 
 class Response:
-    def __init__(self, handle: Handle, items: Sequence[Item]) -> None:
+    def __init__(self, handle: Handle, items: Sequence[GenerationRequest]) -> None:
         self.handle, self.items = handle, items
 
     def result(self, timeout_s: float) -> list[Result | Exception]:
@@ -48,7 +48,9 @@ class Response:
         with self.handle.lock:
             self.handle.now -= len(self.items)
         outcomes = [self.handle.script(item, self.handle.tries[item.id]) for item in self.items]
-        if lost := [outcome for outcome in outcomes if isinstance(outcome, Exception) and passes(outcome)]:
+        if lost := [
+            outcome for outcome in outcomes if isinstance(outcome, Exception) and is_transient(outcome)
+        ]:
             raise lost[0]
         return outcomes
 
@@ -56,12 +58,12 @@ class Response:
         self.handle.cancelled += [item.id for item in self.items]
 
 
-def ok(item: Item, _attempt: int) -> Result:
+def ok(item: GenerationRequest, _attempt: int) -> Result:
     return Result(id=item.id, status="ok", midi=b"MThd")
 
 
-def items(n: int) -> list[Item]:
-    return [Item(id=str(i), seed=b"x", valence=1.0) for i in range(n)]
+def items(n: int) -> list[GenerationRequest]:
+    return [GenerationRequest(id=str(i), seed=b"x", valence=1.0) for i in range(n)]
 
 
 def ask(handle: Handle, n: int = 1, **settings: Any) -> list[tuple[Result, int]]:
@@ -86,7 +88,7 @@ def test_items_share_calls_that_stay_small():
     handle = Handle(ok)
     ask(handle, 2 * TOGETHER + 8, window=4 * TOGETHER)
     assert sorted(handle.sizes) == [8, TOGETHER, TOGETHER]
-    large = [Item(id=str(i), seed=b"x" * (MOST_BYTES // 2), valence=1.0) for i in range(5)]
+    large = [GenerationRequest(id=str(i), seed=b"x" * (MOST_BYTES // 2), valence=1.0) for i in range(5)]
     handle = Handle(ok)
     answer_all(handle, large, window=64, timeout_s=5.0, attempts=1, jitter=random.Random(0))
     assert sorted(handle.sizes) == [1, 2, 2]

@@ -8,15 +8,15 @@ from composers import AtOnce
 
 from emoray.emotion import Evidence
 from emoray.errors import MidiError
-from emoray.items import Item, Result
 from emoray.notes import as_notes
 from emoray.pipeline.data_engine import answer_each, data_engine
 from emoray.pipeline.stages import Loaders
+from emoray.request import GenerationRequest, Result
 from emoray.web.settings import ServeSettings
 
 
-def items(*seeds: str) -> list[Item]:
-    return [Item(id=seed, seed=seed.encode(), valence=1.0) for seed in seeds]
+def items(*seeds: str) -> list[GenerationRequest]:
+    return [GenerationRequest(id=seed, seed=seed.encode(), valence=1.0) for seed in seeds]
 
 
 def test_an_item_that_breaks_the_batch_fails_alone_and_is_logged(caplog):
@@ -55,7 +55,7 @@ def test_the_data_engine_reads_and_composes_with_what_it_loaded():
         composer=lambda _: (AtOnce(lambda requests: [notes for _ in requests]), "none"),
     )
     engine = data_engine(ServeSettings(), loaders)
-    asked = [*items("a", "noise"), Item(id="p", seed=b"a", picture=b"grey")]
+    asked = [*items("a", "noise"), GenerationRequest(id="p", seed=b"a", picture=b"grey")]
     (good, attempts), (noise, _), (faceless, _) = engine(asked)
     assert (good.status, good.notes, attempts) == ("ok", 1, 1)
     assert noise.error == "seed: is not MIDI"
@@ -66,7 +66,7 @@ def test_a_worker_that_composes_by_itself_does_without_serve():
     """Importing it takes longer than importing the engine."""
     code = (
         "import sys\n"
-        "from emoray.pipeline import data_engine, engines, grains, isolation\n"
+        "from emoray.pipeline import data_engine, engines, shards, isolation\n"
         "assert 'ray.serve' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from ray.serve.exceptions import BackPressureError, ReplicaUnavailableError
 
-from emoray.config import Request
-from emoray.items import Item, Result
+from emoray.config import Prompt
 from emoray.notes import Notes, as_notes
 from emoray.pipeline.deployments import LONG_SEED, Answers, Seeds
-from emoray.pipeline.passing import passes
+from emoray.pipeline.transient_errors import is_transient
+from emoray.request import GenerationRequest, Result
 from emoray.web.settings import ServeSettings
 
 NOTE = as_notes([0.0], [0.4], [60], [80])
-ITEM = Item(id="a", seed=b"", valence=1.0)
+ITEM = GenerationRequest(id="a", seed=b"", valence=1.0)
 
 
 def stage(**methods: Any) -> SimpleNamespace:
@@ -30,10 +30,10 @@ def stage(**methods: Any) -> SimpleNamespace:
 async def composing(composed: asyncio.Event, *, most: int) -> tuple[Answers, asyncio.Task[Result]]:
     """What answers, at an item that is composed once the event is set."""
 
-    async def read(items: Sequence[Item]) -> list[Notes]:
+    async def read(items: Sequence[GenerationRequest]) -> list[Notes]:
         return [NOTE for _ in items]
 
-    async def compose(requests: Sequence[Request]) -> list[Notes]:
+    async def compose(requests: Sequence[Prompt]) -> list[Notes]:
         await composed.wait()
         return [NOTE for _ in requests]
 
@@ -56,7 +56,7 @@ def test_closing_waits_for_what_is_under_way_and_refuses_what_comes_later():
         assert not closed.done()
         with pytest.raises(ReplicaUnavailableError) as late:
             await answers.answer(ITEM)
-        assert passes(late.value), "so the door says 503 and when to come back"
+        assert is_transient(late.value), "so the door says 503 and when to come back"
         composed.set()
         assert (await under_way).status == "ok"
         await asyncio.wait_for(closed, 5)
@@ -69,7 +69,7 @@ def test_who_comes_when_as_many_are_under_way_as_may_be_hears_it_at_once():
         answers, under_way = await composing(composed := asyncio.Event(), most=1)
         with pytest.raises(BackPressureError) as busy:
             await answers.answer(ITEM)
-        assert passes(busy.value)
+        assert is_transient(busy.value)
         composed.set()
         assert (await under_way).status == (await answers.answer(ITEM)).status == "ok"
 
@@ -80,7 +80,7 @@ def test_seeds_are_read_one_after_the_other_and_none_waits_for_a_long_one():
     """Each by a thread that holds the GIL most of the time; a long recording takes it for seconds."""
     may_end, at_once, most = threading.Event(), [], []
 
-    def read(item: Item) -> Notes:
+    def read(item: GenerationRequest) -> Notes:
         at_once.append(item)
         most.append(len(at_once))
         if item.id == "long":
@@ -90,7 +90,7 @@ def test_seeds_are_read_one_after_the_other_and_none_waits_for_a_long_one():
 
     async def scenario() -> None:
         seeds = Seeds(ServeSettings(), lambda _: read)
-        long = asyncio.create_task(seeds.read(Item(id="long", seed=bytes(LONG_SEED + 1))))
+        long = asyncio.create_task(seeds.read(GenerationRequest(id="long", seed=bytes(LONG_SEED + 1))))
         await asyncio.sleep(0.05)
         short = await asyncio.wait_for(seeds.read_many([ITEM] * 20), 5)
         assert (len(short), long.done()) == (20, False)

@@ -15,13 +15,13 @@ import pytest
 import ray
 
 from emoray.dataset.corpus import CorpusSummary
-from emoray.items import Item
 from emoray.model.training import Standing
 from emoray.pipeline import metrics, workers
 from emoray.pipeline.deployments import record_response, recorded_call, tell
-from emoray.pipeline.grains import record_rows
 from emoray.pipeline.ingest import record_files
 from emoray.pipeline.metrics import TABLE, Metric, record, timed
+from emoray.pipeline.shards import record_rows
+from emoray.request import GenerationRequest
 
 DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana.json"
 SUFFIX = {"counter": "_total", "gauge": "", "histogram": "_bucket"}
@@ -136,7 +136,7 @@ def test_serve_records_batches_and_what_was_not_answered(recorded):
         pass
     assert recorded.sums("emoray_serve_batch_size") == {"composer": 5}
     assert list(recorded.sums("emoray_serve_stage_seconds")) == ["composer"]
-    item = Item(id="a", seed=b"x")
+    item = GenerationRequest(id="a", seed=b"x")
     for err in (BackPressureError(num_queued_requests=1, max_queued_requests=1), TimeoutError(), TypeError()):
         tell(item, err)
     assert recorded.sums("emoray_serve_requests_total") == {"busy": 2, "bug": 1}

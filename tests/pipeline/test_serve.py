@@ -19,15 +19,15 @@ from composers import AtOnce
 from ray import serve
 from ray.serve.exceptions import ReplicaUnavailableError
 
-from emoray.config import Request
+from emoray.config import Prompt
 from emoray.emotion import Evidence
 from emoray.errors import CheckpointError, ClusterError, ConfigError, MidiError
-from emoray.items import Item
 from emoray.notes import Notes, as_notes
 from emoray.pipeline import serve as door
 from emoray.pipeline.client import answer_all
-from emoray.pipeline.passing import passes
 from emoray.pipeline.stages import Loaders
+from emoray.pipeline.transient_errors import is_transient
+from emoray.request import GenerationRequest
 from emoray.web.settings import HttpSettings, ServeSettings
 
 pytestmark = pytest.mark.ray
@@ -50,13 +50,13 @@ def read_faces(notebook: Path, pictures: Sequence[bytes]) -> list[Evidence]:
     return [Evidence(status="ok", label=1, valence=0.9, faces=1, backend="fake") for _ in pictures]
 
 
-def read_seed(item: Item) -> Notes:
+def read_seed(item: GenerationRequest) -> Notes:
     if item.seed != b"good":
         raise MidiError(item.seed_name, "is not MIDI; export it again")
     return as_notes([0.0], [0.4], [60], [80])
 
 
-def compose(notebook: Path, requests: Sequence[Request]) -> list[Notes]:
+def compose(notebook: Path, requests: Sequence[Prompt]) -> list[Notes]:
     note(notebook, "composer", len(requests))
     asked = {request.random_seed for request in requests}
     if BUG in asked:
@@ -106,12 +106,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def item(random_seed: int, **fields: Any) -> Item:
+def item(random_seed: int, **fields: Any) -> GenerationRequest:
     fixed = {"id": f"row-{random_seed}", "seed": b"good", "valence": 1.0, "random_seed": random_seed}
-    return Item(**{**fixed, **fields})
+    return GenerationRequest(**{**fixed, **fields})
 
 
-def ask(deployed: Deployed, items: Sequence[Item], **settings: Any) -> list[Any]:
+def ask(deployed: Deployed, items: Sequence[GenerationRequest], **settings: Any) -> list[Any]:
     fixed = {"window": 8, "timeout_s": 30.0, "attempts": 8, "jitter": random.Random(0)}
     return answer_all(deployed.handle, items, **{**fixed, **settings})
 
@@ -273,16 +273,18 @@ def test_a_batch_beside_the_door_has_no_route_of_its_own_and_closes_when_all_is_
     assert [response.result(timeout_s=1).status for response in under_way] == ["ok"] * 6
     with pytest.raises(ReplicaUnavailableError) as late:
         beside.answer.remote(item(1)).result(timeout_s=30)
-    assert passes(late.value)
+    assert is_transient(late.value)
 
 
 def test_what_fails_when_it_is_deployed_stops_the_run_in_one_line(deployed):
     def broken(_: ServeSettings) -> Any:
-        raise CheckpointError("runs/seed", "is damaged; train it again")
+        raise CheckpointError("runs/baseline", "is damaged; train it again")
 
     good = stages(deployed.notebook)
     settings = ServeSettings(app="broken", composer_cpus=0.1)
-    with pytest.raises(ClusterError, match="broken: could not be deployed: runs/seed: is damaged; train it"):
+    with pytest.raises(
+        ClusterError, match="broken: could not be deployed: runs/baseline: is damaged; train it"
+    ):
         door.deploy(settings, loaders=Loaders(good.faces, good.seeds, broken))
     assert "broken" not in serve.status().applications
 

@@ -41,9 +41,9 @@ def test_args_become_settings_and_the_token_comes_from_the_environment():
 
 @pytest.mark.usefixtures("_token")
 def test_a_checkpoint_is_a_path_of_every_node():
-    _, stages = built({"checkpoint": "/shared/runs/seed"})
+    _, stages = built({"checkpoint": "/shared/runs/baseline"})
     assert stages.checkpoint is not None
-    assert stages.checkpoint.name == "seed"
+    assert stages.checkpoint.name == "baseline"
 
 
 @pytest.mark.usefixtures("_no_token")

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from emoray.answer import answer_items
-from emoray.config import SeedPreset
+from emoray.config import BaselinePreset
 from emoray.dataset.clusters import EmotionClusters
 from emoray.emotion import Evidence
 from emoray.errors import FaceError, MidiError, RequestError
-from emoray.items import Item, Result
+from emoray.generation import generate_results
+from emoray.model.baseline import BaselineNetwork
 from emoray.model.checkpoint import save_checkpoint
-from emoray.model.network import SeedNetwork
 from emoray.notes import as_notes
 from emoray.pipeline.stages import LOADERS, answer_together, in_pieces, together_or_alone
+from emoray.request import GenerationRequest, Result
 from emoray.web.settings import ServeSettings
 from emoray.writers.midi import midi_bytes
 
@@ -63,13 +63,15 @@ def test_in_pieces_a_stage_gives_the_same_answers_by_calls_that_are_under_way_to
     assert calls == [[1, 2], [3, 4], [5]]
 
 
-def answered(item: Item, *, face: Any = None, seed: Any = SEED, composed: Any = MORE) -> Result | Exception:
+def answered(
+    item: GenerationRequest, *, face: Any = None, seed: Any = SEED, composed: Any = MORE
+) -> Result | Exception:
     [outcome] = asyncio.run(outcomes([item], face=face, seed=seed, composed=composed))
     return outcome
 
 
 async def outcomes(
-    items: Sequence[Item], *, face: Any = None, seed: Any = SEED, composed: Any = MORE
+    items: Sequence[GenerationRequest], *, face: Any = None, seed: Any = SEED, composed: Any = MORE
 ) -> list[Result | Exception]:
     def given(value: Any) -> Any:
         async def stage(asked: Sequence[Any]) -> list[Any]:
@@ -84,17 +86,19 @@ async def outcomes(
 
 def test_an_item_goes_through_all_stages():
     face = Evidence(status="ok", label=-1, valence=-0.9, faces=1, backend="fake")
-    result = answered(Item(id="a", seed=b"x", picture=b"y"), face=face)
+    result = answered(GenerationRequest(id="a", seed=b"x", picture=b"y"), face=face)
     assert (result.status, result.label, result.seed_notes, result.notes) == ("ok", -1, 1, 2)
 
 
 def test_a_bad_seed_is_a_failed_result():
-    result = answered(Item(id="a", seed=b"x", valence=1.0), seed=MidiError("seed", "is text; export it"))
+    result = answered(
+        GenerationRequest(id="a", seed=b"x", valence=1.0), seed=MidiError("seed", "is text; export it")
+    )
     assert (result.status, result.error) == ("failed", "seed: is text; export it")
 
 
 def test_what_the_stages_refuse_is_a_failed_result():
-    item = Item(id="a", seed=b"x", picture=b"y", valence=1.0)
+    item = GenerationRequest(id="a", seed=b"x", picture=b"y", valence=1.0)
     ok = Evidence(status="ok", label=1, valence=1.0)
     assert answered(item, face=FaceError("face", "no weights; fetch them")).status == "failed"
     assert (
@@ -103,17 +107,20 @@ def test_what_the_stages_refuse_is_a_failed_result():
 
 
 def test_a_bug_in_a_stage_is_the_exception_of_its_item():
-    item = Item(id="a", seed=b"x", picture=b"y", valence=1.0)
+    item = GenerationRequest(id="a", seed=b"x", picture=b"y", valence=1.0)
     ok = Evidence(status="ok", label=1, valence=1.0)
     for bug in ({"face": KeyError()}, {"face": ok, "seed": KeyError()}, {"face": ok, "composed": KeyError()}):
         assert isinstance(answered(item, **bug), KeyError)
 
 
 def test_items_that_are_answered_together_keep_their_order_and_harm_no_neighbour():
-    def read(item: Item) -> Any:
+    def read(item: GenerationRequest) -> Any:
         return {b"good": SEED, b"text": MidiError("seed", "is text"), b"bug": KeyError()}[item.seed]
 
-    items = [Item(id=seed.decode(), seed=seed, valence=1.0) for seed in (b"bug", b"good", b"text", b"good")]
+    items = [
+        GenerationRequest(id=seed.decode(), seed=seed, valence=1.0)
+        for seed in (b"bug", b"good", b"text", b"good")
+    ]
     bug, good, text, again = asyncio.run(outcomes(items, seed=read))
     assert isinstance(bug, KeyError)
     assert [(one.id, one.status) for one in (good, text, again)] == [
@@ -126,20 +133,23 @@ def test_a_picture_goes_to_the_item_that_brought_it():
         return Evidence(status="ok", label=1 if picture == b"happy" else -1, valence=0.5, backend="fake")
 
     pictures = [None, b"happy", None, b"sad"]
-    items = [Item(id=str(n), seed=b"x", picture=picture, valence=1.0) for n, picture in enumerate(pictures)]
+    items = [
+        GenerationRequest(id=str(n), seed=b"x", picture=picture, valence=1.0)
+        for n, picture in enumerate(pictures)
+    ]
     results = asyncio.run(outcomes(items, face=face))
     assert [result.backend for result in results] == [None, "fake", None, "fake"]
 
 
 def test_the_seed_reader_is_not_sent_the_picture():
-    seen: list[Item] = []
+    seen: list[GenerationRequest] = []
 
-    def read(item: Item) -> Any:
+    def read(item: GenerationRequest) -> Any:
         seen.append(item)
         return SEED
 
     face = Evidence(status="ok", label=1, valence=1.0)
-    answered(Item(id="a", seed=b"x", picture=b"y"), face=face, seed=read)
+    answered(GenerationRequest(id="a", seed=b"x", picture=b"y"), face=face, seed=read)
     assert (seen[0].picture, seen[0].seed) == (None, b"x")
 
 
@@ -149,11 +159,11 @@ def test_the_real_stages_answer_an_item_together(tmp_path):
     settings = ServeSettings(checkpoint=untrained(tmp_path), faces="fer-mini")
     composer, guidance = LOADERS.composer(settings)
     items = [
-        Item(id="a", seed=midi_bytes(SEED), valence=1.0, notes=3),
-        Item(id="b", seed=b"text", valence=1.0),
-        Item(id="c", seed=midi_bytes(SEED), picture=b"no picture"),
+        GenerationRequest(id="a", seed=midi_bytes(SEED), valence=1.0, notes=3),
+        GenerationRequest(id="b", seed=b"text", valence=1.0),
+        GenerationRequest(id="c", seed=midi_bytes(SEED), picture=b"no picture"),
     ]
-    a, b, c = answer_items(
+    a, b, c = generate_results(
         items,
         read_faces=LOADERS.faces(settings),
         read_seed=LOADERS.seeds(settings),
@@ -174,8 +184,8 @@ def untrained(folder: Path) -> Path:
     clusters = EmotionClusters(
         window=25, mean=(0.0,) * 9, scale=(1.0,) * 9, centroids=centroids, happy=1, sizes=(1, 1), rule="none"
     )
-    preset = SeedPreset(hidden=8)
+    preset = BaselinePreset(hidden=8)
     save_checkpoint(
-        folder, network=SeedNetwork(8), preset=preset, clusters=clusters, metrics={}, card="untrained"
+        folder, network=BaselineNetwork(8), preset=preset, clusters=clusters, metrics={}, card="untrained"
     )
     return folder

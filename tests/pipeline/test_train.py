@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emoray.config import SeedPreset
+from emoray.config import BaselinePreset
 from emoray.errors import CheckpointError, ClusterError, CorpusError
 from emoray.model.checkpoint import load_checkpoint
 from emoray.notes import as_notes
@@ -19,7 +19,7 @@ from emoray.readers.labels import Label
 from emoray.writers.midi import midi_bytes
 
 pytestmark = pytest.mark.ray
-PRESET = SeedPreset(hidden=16, epochs=4, epoch_windows=2_000, batch_size=32, patience=9)
+PRESET = BaselinePreset(hidden=16, epochs=4, epoch_windows=2_000, batch_size=32, patience=9)
 
 
 def tune(random_seed, step):
@@ -50,7 +50,7 @@ def clusters(folder):
 
 
 def run_of(path, clusters, *, resume=False):
-    return RunFolder.at(path, {"preset": "seed"}, clusters, resume=resume)
+    return RunFolder.at(path, {"preset": "baseline"}, clusters, resume=resume)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,9 @@ def costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(calibration, name, small)
     samples = embedded_samples(voices=False, pictures=True)
     return measured(
-        Setting(samples=samples, checkpoint=PRETRAINED / "seed", guidance=None, faces="auto", folder=tmp_path)
+        Setting(
+            samples=samples, checkpoint=PRETRAINED / "baseline", guidance=None, faces="auto", folder=tmp_path
+        )
     )
 
 

@@ -32,12 +32,12 @@ TWO_CORES = Machines(nodes=1, cpus=2)
 
 
 def test_the_time_of_a_batch_is_what_one_worker_does_one_after_the_other():
-    """640 rows on two workers: five grains of 64 each."""
+    """640 rows on two workers: five shards of 64 each."""
     made = plan(WORK, TWO_CORES, COSTS)
-    assert made.grain == 64
-    grain = (2.0 + 100 * 0.01) + 64 * (0.001 + 150 * 0.0001 + 0.002) + estimate.GRAIN_WORKER
+    assert made.shard == 64
+    shard = (2.0 + 100 * 0.01) + 64 * (0.001 + 150 * 0.0001 + 0.002) + estimate.GRAIN_WORKER
     models = 2 * 3.0  # of the driver, then of the workers
-    assert made.seconds == pytest.approx(START + models + 640 * 0.0001 + 5 * grain)
+    assert made.seconds == pytest.approx(START + models + 640 * 0.0001 + 5 * shard)
     assert made.limit == "composing"
 
 
@@ -67,10 +67,10 @@ def test_more_nodes_share_the_grains_but_not_the_start():
 def test_a_driver_that_hands_out_grains_slower_than_workers_take_them_is_the_limit():
     huge = replace(WORK, rows=10_000_000)
     made = plan(huge, Machines(nodes=1000, cpus=64), replace(COSTS, intake=0.0))
-    assert made.limit == "the driver's grains"
-    grains = made.files - huge.rows
-    assert made.seconds == pytest.approx(START + 2 * 3.0 + grains * estimate.GRAIN_DRIVER)
-    assert "the driver's grains" not in plan(huge, TWO_CORES, COSTS).spent
+    assert made.limit == "the driver's shards"
+    shards = made.files - huge.rows
+    assert made.seconds == pytest.approx(START + 2 * 3.0 + shards * estimate.GRAIN_DRIVER)
+    assert "the driver's shards" not in plan(huge, TWO_CORES, COSTS).spent
 
 
 def test_serve_takes_its_own_start_and_more_memory():

@@ -15,7 +15,7 @@ import pytest
 from emoray.config import Limits
 from emoray.errors import ManifestError
 from emoray.readers import ids
-from emoray.readers.manifest import Entry, open_manifest, read_manifest
+from emoray.readers.manifest import ManifestRow, open_manifest, read_manifest
 
 GOOD = {"id": "good", "seed": "a.mid", "emotion": "happy"}
 
@@ -34,7 +34,7 @@ def jsonl(*rows: object) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-def read(root: Path, *rows: object, limits: Limits | None = None) -> list[Entry]:
+def read(root: Path, *rows: object, limits: Limits | None = None) -> list[ManifestRow]:
     return read_manifest(jsonl(*rows), name="manifest.jsonl", root=root, limits=limits)
 
 
@@ -49,7 +49,9 @@ def error_of(root: Path, **cells: object) -> str:
 def test_every_cell_arrives_in_its_field(root):
     cells = {"notes": 40, "seconds": 9.5, "temperature": 0, "strength": 0.5, "random_seed": 2**63 - 1}
     row = {"id": "x-1", "seed": "b.wav", "image": "face.png", "emotion": -0.25, "guidance": "none"}
-    expected = Entry(row=1, id="x-1", seed="b.wav", image="face.png", valence=-0.25, guidance="none", **cells)
+    expected = ManifestRow(
+        row=1, id="x-1", seed="b.wav", image="face.png", valence=-0.25, guidance="none", **cells
+    )
     assert read(root, row | cells) == [expected]
 
 

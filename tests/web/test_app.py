@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from emoray.errors import ConfigError
-from emoray.items import Item, Result
+from emoray.request import GenerationRequest, Result
 from emoray.web.app import build_app
 from emoray.web.settings import HttpSettings
 
@@ -18,16 +18,16 @@ MIDI = b"MThd not really"
 
 
 class Busy(Exception):
-    """Passes."""
+    """IsTransient."""
 
 
 class Stage:
     """Answers every item alike and remembers it."""
 
-    def __init__(self, answer: Result | Exception | None = None, ready: str | Exception = "seed") -> None:
-        self.given, self.state, self.items = answer, ready, list[Item]()
+    def __init__(self, answer: Result | Exception | None = None, ready: str | Exception = "original") -> None:
+        self.given, self.state, self.items = answer, ready, list[GenerationRequest]()
 
-    async def answer(self, item: Item) -> Result:
+    async def answer(self, item: GenerationRequest) -> Result:
         self.items.append(item)
         if isinstance(self.given, Exception):
             raise self.given
@@ -183,7 +183,7 @@ def test_a_bug_is_a_500_that_shows_nothing_of_it():
 def test_a_request_that_takes_too_long_is_given_up():
     stage = Stage()
 
-    async def never(item: Item) -> Result:
+    async def never(item: GenerationRequest) -> Result:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -194,7 +194,7 @@ def test_a_request_that_takes_too_long_is_given_up():
 
 def test_health_is_good_only_while_a_composer_answers():
     good = send(Stage(), "GET", "/healthz")
-    assert (good.status_code, good.json()) == (200, {"status": "ok", "guidance": "seed"})
+    assert (good.status_code, good.json()) == (200, {"status": "ok", "guidance": "original"})
     assert error(send(Stage(ready=Busy()), "GET", "/healthz"))[0] == 503
 
 

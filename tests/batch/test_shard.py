@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Sequence
+
+import pytest
+
+from emoray.batch import ledger, shard
+from emoray.batch.audit import status_of
+from emoray.batch.fence import driving
+from emoray.batch.ledger import Layout
+from emoray.batch.publish import publish, scratch_files
+from emoray.batch.shard import Work, process_shard
+from emoray.batch.stored_manifest import write_manifest_rows
+from emoray.errors import ClusterError
+from emoray.readers.manifest import ManifestRow
+from emoray.request import GenerationRequest, Result
+from emoray.storage import Place
+
+
+class Echo:
+    """An engine whose music is the seed's bytes; a seed that says ``bad`` fails."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[GenerationRequest]] = []
+
+    def __call__(self, items: Sequence[GenerationRequest]) -> list[tuple[Result, int]]:
+        """Each item took two attempts."""
+        self.asked.append(list(items))
+        return [(self.answer(item), 2) for item in items]
+
+    def answer(self, item: GenerationRequest) -> Result:
+        """One result."""
+        if item.seed == b"bad":
+            return Result(id=item.id, status="failed", error=f"{item.seed_name}: half a \ud800 pair")
+        return Result(id=item.id, status="ok", label=1, valence=1.0, notes=3, seed_notes=1, midi=item.seed)
+
+
+@pytest.fixture
+def work(folder: Place) -> Work:
+    root = folder / "root"
+    publish({root / f"{name}.mid": name.encode() for name in ("a", "b", "bad")})
+    publish({root / "face.png": b"face"})
+    layout = Layout(folder / "out", rows=5, shard=5)
+    with driving(layout.out) as fence:
+        pass
+    entries = [
+        ManifestRow(row=1, id="a", seed="a.mid", valence=1.0),
+        ManifestRow(row=2, id="a", error="id a: is given twice, first in row 1"),
+        ManifestRow(row=3, id="b", seed="b.mid", image="face.png", strength=0.5, guidance="none", notes=7),
+        ManifestRow(row=4, id="bad", seed="bad.mid", valence=1.0),
+        ManifestRow(row=5, id="gone", seed="gone.mid", valence=1.0, error="does not exist", mendable=True),
+    ]
+    write_manifest_rows(layout, entries)
+    return Work(layout=layout, root=root, fence=fence, guidance="original", strength=2.0, without_seed=True)
+
+
+def test_every_row_has_its_result_and_every_answer_its_file(work):
+    summary = process_shard(work, 0, Echo())
+    assert summary == {"shard": 0, "rows": 5, "ok": 2, "failed": 3, "problem": None}
+    rows = ledger.read_part(work.layout, 0)
+    assert [(row["row"], row["status"], row["attempts"]) for row in rows] == [
+        (1, "ok", 2), (2, "failed", 0), (3, "ok", 2), (4, "failed", 2), (5, "failed", 1),
+    ]  # fmt: skip
+    assert [row["error"] for row in rows if row["error"]] == [
+        "id a: is given twice, first in row 1",
+        "bad.mid: half a \\ud800 pair",
+        "seed gone.mid: does not exist; check the path and the root",
+    ]
+    assert {row["midi"]: (work.layout.out / row["midi"]).read_bytes() for row in rows if row["midi"]} == {
+        ledger.music_path("a"): b"a",
+        ledger.music_path("b"): b"b",
+    }
+
+
+def test_an_item_takes_the_settings_of_the_run_where_its_row_names_none(work):
+    engine = Echo()
+    process_shard(work, 0, engine)
+    plain, picky, _ = engine.asked[0]
+    assert plain == GenerationRequest(
+        id="a",
+        seed=b"a",
+        seed_name="a.mid",
+        valence=1.0,
+        strength=2.0,
+        guidance="original",
+        without_seed=True,
+    )
+    assert (picky.picture, picky.picture_name, picky.notes) == (b"face", "face.png", 7)
+    assert (picky.strength, picky.guidance) == (0.5, "none")
+
+
+def test_a_file_that_appears_before_its_turn_is_answered(work):
+    publish({work.root / "gone.mid": b"found"})
+    assert process_shard(work, 0, Echo())["ok"] == 3
+
+
+def test_again_asks_only_for_failed_rows_and_counts_their_attempts(work):
+    process_shard(work, 0, Echo())
+    before = ledger.read_part(work.layout, 0)
+    publish({work.root / "bad.mid": b"better"})
+    engine = Echo()
+    process_shard(dataclasses.replace(work, again=True), 0, engine)
+    assert [item.id for item in engine.asked[0]] == ["bad"]
+    after = ledger.read_part(work.layout, 0)
+    assert [row["attempts"] for row in after] == [2, 0, 2, 4, 2]
+    assert [after[place] for place in (0, 2)] == [before[place] for place in (0, 2)]
+    assert (after[3]["status"], after[3]["error"]) == ("ok", None)
+
+
+def test_large_files_are_answered_in_pieces(work, monkeypatch):
+    monkeypatch.setattr(shard, "MOST_BYTES", 1)
+    engine = Echo()
+    assert process_shard(work, 0, engine)["ok"] == 2
+    assert [len(items) for items in engine.asked if items] == [1, 1, 1]
+
+
+def test_a_worker_of_an_earlier_drive_no_longer_commits(work):
+    engine = Echo()
+
+    def overtaken(items: Sequence[GenerationRequest]) -> list[tuple[Result, int]]:
+        with driving(work.layout.out):
+            return engine(items)
+
+    for answer in (overtaken, engine):  # by a drive that begins meanwhile, and by one that has begun
+        summary = process_shard(work, 0, answer)
+        assert "taken over by another run" in summary["problem"][1]
+        assert ledger.pending(work.layout) == [0]
+        assert not ledger.music_files(work.layout.out)
+        assert not scratch_files(work.layout.out)
+    assert len(engine.asked) == 1, "the second time nothing was begun"
+
+
+def test_a_service_that_is_gone_is_the_problem_of_the_grain_and_of_no_row(work):
+    def gone(_items):
+        raise ClusterError("serve", "the application is gone")
+
+    assert process_shard(work, 0, gone)["problem"] == ["serve", "the application is gone"]
+    assert status_of(work.layout).done == 0
+
+
+def test_a_folder_that_cannot_be_written_is_the_problem_of_the_grain(work):
+    publish({work.layout.out / "results": b"in the way"})
+    summary = process_shard(work, 0, Echo())
+    assert "cannot be written" in summary["problem"][1]
+    (work.layout.out / "results").delete()
+    assert process_shard(work, 0, Echo())["problem"] is None
+
+
+def test_a_grain_that_killed_a_worker_is_answered_apart(work, monkeypatch):
+    together, apart = Echo(), Echo()
+    process_shard(work, 0, together, apart)
+    assert (len(together.asked), len(apart.asked)) == (1, 0)
+    monkeypatch.setattr(shard, "counted", lambda *_: contextlib.nullcontext(1))
+    process_shard(work, 0, together, apart)
+    assert (len(together.asked), len(apart.asked)) == (1, 1)
+
+
+def test_a_grain_that_kills_every_worker_is_the_problem_of_the_batch(work, monkeypatch):
+    monkeypatch.setattr(shard, "counted", lambda *_: contextlib.nullcontext(work.attempts))
+    _, reason = process_shard(work, 0, Echo(), Echo())["problem"]
+    assert reason.startswith("5 workers died over rows 1 to 5; give workers more memory")
