@@ -3,8 +3,9 @@
 Conventions
 -----------
 One row, one ``ManifestRow``, in the order of the manifest; a bad row is an entry with its reason. Only what
-puts every row in doubt is an error of the whole manifest (``readers/rows.py``): a misspelt column ``strenght``
-would otherwise be ignored 100,000 times. Numbers may be written as text, because CSV has nothing else.
+puts every row in doubt is an error of the whole manifest (``readers/rows.py``): a misspelt column
+``strenght`` would otherwise be ignored 100,000 times. Numbers may be written as text,
+because CSV has nothing else.
 Paths are checked by ``readers/files.py``, here and again when the row's turn comes.
 
 A manifest is read twice: first for what it is as a whole and for its ids (``readers/ids.py``), then row by
