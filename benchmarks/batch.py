@@ -25,7 +25,7 @@ from rows import mixed_rows, music_rows
 from emoray.batch.audit import results
 from emoray.batch.folder import even_shard_rows
 from emoray.batch.publish import publish
-from emoray.storage import place
+from emoray.storage import storage_path
 
 ENGINES = ("data", "serve")
 
@@ -54,7 +54,7 @@ def committing(out, scratch):
     """Seconds to commit the music of a batch once more, in one process."""
     music = [(out / row["midi"]).read_bytes() for row in results(out) if row["midi"]]
     started = time.monotonic()
-    publish({place(scratch / f"{number}.mid"): data for number, data in enumerate(music)})
+    publish({storage_path(scratch / f"{number}.mid"): data for number, data in enumerate(music)})
     return time.monotonic() - started
 
 

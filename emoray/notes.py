@@ -31,6 +31,8 @@ _RANGES = {
     "pitch": (0, 127), "velocity": (1, 127),
 }  # fmt: skip
 
+Floats = NDArray[np.float64]
+"""An array of doubles of any shape."""
 Notes = NDArray[Any]
 """[n] of dtype ``NOTE``."""
 

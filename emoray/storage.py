@@ -1,14 +1,14 @@
-"""Storage: one door to files on this machine and on object stores.
+"""Storage: files and folders on this machine and on object stores, behind one class.
 
 Conventions
 -----------
-A *place* is a file or a folder: a local path, or a key behind ``s3://``, ``gs://`` or ``file://``. It is a
-value and travels to Ray's workers; credentials do not travel in it, every node takes its own from its
-environment. What a URI says after ``?`` is pyarrow's (``endpoint_override``, ``region``, ...).
+A ``StoragePath`` is a local path, or a key behind ``s3://``, ``gs://`` or ``file://``. It is a value and
+travels to Ray's workers. Credentials do not travel in it: every node takes its own from its environment.
+pyarrow reads the options that a URI has after ``?`` (``endpoint_override``, ``region``, ...).
 
-Of a file that is to be read, that it is missing is a ``FileNotFoundError`` and that it is forbidden a
-``PermissionError``, here as there. All else is a ``BatchError``, for it would hit every other file too.
-Writing is ``batch/publish.py``.
+Reading a missing file raises ``FileNotFoundError`` and reading a forbidden one ``PermissionError``, on disks
+and on object stores alike. Any other failure raises ``BatchError``, because it would hit every other file
+too. ``batch/publish.py`` writes files.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from emoray.errors import BatchError
 
 OPTIONS = {
     "s3": "allow_delayed_open=true",  # a small file is one PUT and not three requests
-    "gs": "retry_limit_seconds=60",  # else a wrong name is tried for a quarter of an hour
+    "gs": "retry_limit_seconds=60",  # the default retries a wrong name for a quarter of an hour
 }
-"""What we ask of each kind of store; a URI may say otherwise."""
-THREADS = 16
-"""Requests under way at once: a store answers many as fast as one."""
-PATIENCE, IDLE = 0.02, 4.0
-"""Threads begin once this many seconds, and so many times the work, were waited: files on a disk are read
-three times as fast without them."""
+"""Default options of each kind of store; the options in a URI override them."""
+MAX_THREADS = 16
+"""Concurrent requests to a store, which answers many requests as fast as one."""
+THREADS_AFTER_SECONDS, THREADS_AFTER_IDLE = 0.02, 4.0
+"""Threads start after this many seconds of waiting, and this many times the CPU time: files on a local disk
+are read three times as fast without threads."""
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?]*)([^?]*)\??(.*)")
 _DENIED = re.compile(
     r"ACCESS_DENIED|FORBIDDEN|INVALID_ACCESS_KEY|SIGNATURE|PERMISSION_DENIED|credential|OAuth2"
@@ -50,26 +50,26 @@ Output = TypeVar("Output")
 
 
 @dataclass(frozen=True)
-class Place:
-    """A file or a folder, here or on an object store; made by ``place``."""
+class StoragePath:
+    """A file or a folder on this machine or on an object store; ``storage_path`` makes one."""
 
     system: FileSystem = field(hash=False)
     path: str
-    """As the file system has it."""
+    """The path in the form that ``system`` takes."""
     scheme: str = ""
-    """Empty on this machine."""
+    """``s3`` or ``gs``; empty on this machine."""
     options: str = ""
-    """What the URI said after ``?``."""
+    """The part of the URI after ``?``."""
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.path}" if self.scheme else self.path
 
-    def __truediv__(self, name: str) -> Place:
+    def __truediv__(self, name: str) -> StoragePath:
         return replace(self, path=f"{self.path.rstrip('/')}/{name}")
 
     @property
     def uri(self) -> str:
-        """What ``place`` makes this place of again."""
+        """The text from which ``storage_path`` makes the same path again."""
         return f"{self}?{self.options}" if self.options else str(self)
 
     @property
@@ -78,37 +78,37 @@ class Place:
         return self.path.rpartition("/")[2]
 
     @property
-    def parent(self) -> Place:
-        """The folder it is in."""
+    def parent(self) -> StoragePath:
+        """The folder that contains it."""
         return replace(self, path=self.path.rpartition("/")[0] or "/")
 
     @property
     def local(self) -> Path | None:
-        """Its path on this machine; None on an object store."""
+        """The path on this machine; None on an object store."""
         return Path(self.path) if isinstance(self.system, LocalFileSystem) else None
 
     def exists(self) -> bool:
-        """Whether there is a file, or a folder with files in it."""
-        with _using(self):
+        """Whether a file exists there, or a folder with files in it."""
+        with _batch_errors(self):
             return self.system.get_file_info(self.path).type != FileType.NotFound
 
     def read_bytes(self, most_bytes: int | None = None) -> bytes:
-        """All of the file, or as much of its beginning.
+        """The whole file, or its first ``most_bytes`` bytes.
 
         Raises:
-            OSError: it is not there, or may not be read.
+            OSError: the file is missing, or reading it is forbidden.
         """
-        with reaching(self), self.system.open_input_file(self.path) as file:
+        with translated_errors(self), self.system.open_input_file(self.path) as file:
             return file.read(most_bytes)
 
     def children(self) -> tuple[list[str], list[str]]:
-        """The names of the files and of the folders in this folder; none if it is not there."""
+        """The names of the files and of the folders in this folder; two empty lists if it does not exist."""
         found = self._select(recursive=False)
         files = sorted(info.base_name for info in found if info.type != FileType.Directory)
         return files, sorted(info.base_name for info in found if info.type == FileType.Directory)
 
-    def stamps(self) -> dict[str, tuple[int, int]]:
-        """The files in this folder, each with its size and when it was written, in nanoseconds."""
+    def file_versions(self) -> dict[str, tuple[int, int]]:
+        """The files in this folder, each with its size in bytes and its modification time in nanoseconds."""
         found = self._select(recursive=False)
         return {
             info.base_name: (info.size, info.mtime_ns or 0)
@@ -117,42 +117,45 @@ class Place:
         }
 
     def files(self) -> list[str]:
-        """All files below this folder, relative to it; none if it is not there."""
+        """All files below this folder, as relative paths; empty if the folder does not exist."""
         found = self._select(recursive=True)
         start = len(self.path.rstrip("/")) + 1
         return sorted(info.path[start:] for info in found if info.type != FileType.Directory)
 
     def delete(self) -> None:
-        """Remove the file, if it is there.
+        """Remove the file; a file that does not exist is no error.
 
         Raises:
-            BatchError: it cannot be removed.
+            BatchError: the file cannot be removed.
         """
         try:
-            with reaching(self), contextlib.suppress(FileNotFoundError):
+            with translated_errors(self), contextlib.suppress(FileNotFoundError):
                 self.system.delete_file(self.path)
         except OSError as err:
-            reason = f"cannot be deleted ({why(err)}); mend that and run again with --resume"
+            reason = f"cannot be deleted ({error_text(err)}); mend that and run again with --resume"
             raise BatchError(self, reason) from err
 
     def _select(self, *, recursive: bool) -> list[Any]:
         selector = FileSelector(self.path, allow_not_found=True, recursive=recursive)
-        with _using(self), contextlib.suppress(NotADirectoryError):
+        with _batch_errors(self), contextlib.suppress(NotADirectoryError):
             return self.system.get_file_info(selector)
         return []
 
 
-def place(where: str | Path | Place) -> Place:
-    """The place that a user named.
+def storage_path(where: str | Path | StoragePath) -> StoragePath:
+    """Parse a path or a URI.
 
     Raises:
-        BatchError: it is a URI that we cannot use.
+        BatchError: the URI cannot be used.
+
+    >>> storage_path("file:///tmp/music").local
+    PosixPath('/tmp/music')
     """
-    if isinstance(where, Place):
+    if isinstance(where, StoragePath):
         return where
     uri = _URI.fullmatch(where) if isinstance(where, str) else None
     if uri is None:
-        return Place(LocalFileSystem(), str(Path(where).absolute()))
+        return StoragePath(LocalFileSystem(), str(Path(where).absolute()))
     scheme, authority, path, options = uri.groups()
     scheme = "gs" if scheme == "gcs" else scheme
     if scheme not in (*OPTIONS, "file"):
@@ -162,23 +165,23 @@ def place(where: str | Path | Place) -> Place:
     if "@" in authority:
         raise BatchError(f"{scheme}://...", "holds credentials; leave them to the environment of every node")
     asked = "&".join(text for text in (OPTIONS.get(scheme), options) if text)
-    here = Place(LocalFileSystem(), f"{authority}{path}", scheme)  # until it is one, a subject for errors
+    here = StoragePath(LocalFileSystem(), f"{authority}{path}", scheme)  # the subject of errors
     try:
-        with reaching(here):
+        with translated_errors(here):
             system, path = FileSystem.from_uri(
                 f"{scheme}://{authority}{path}" + (f"?{asked}" if asked else "")
             )
     except (pa.ArrowException, OSError) as err:
-        raise BatchError(here, f"cannot be used ({why(err)}); check the URI") from err
-    return Place(system, path) if scheme == "file" else Place(system, path, scheme, options)
+        raise BatchError(here, f"cannot be used ({error_text(err)}); check the URI") from err
+    return StoragePath(system, path) if scheme == "file" else StoragePath(system, path, scheme, options)
 
 
 @contextlib.contextmanager
-def reaching(where: Place) -> Iterator[None]:
-    """Give errors of an object store the types that those of a disk have.
+def translated_errors(where: StoragePath) -> Iterator[None]:
+    """Translate an object store's errors into the types that a local disk raises.
 
     Raises:
-        OSError: about this file alone. BatchError: the store cannot be reached.
+        OSError: the error concerns this file alone. BatchError: the store cannot be reached.
     """
     try:
         yield
@@ -190,33 +193,39 @@ def reaching(where: Place) -> Iterator[None]:
         if _DENIED.search(str(err)):
             remedy = f"give every node credentials for {where.scheme}:// that may"
             raise PermissionError(errno.EACCES, f"access denied: {remedy}", str(where)) from err
-        raise BatchError(where, f"cannot be reached ({why(err)}); check name, network and region") from err
+        raise BatchError(
+            where, f"cannot be reached ({error_text(err)}); check name, network and region"
+        ) from err
 
 
 @contextlib.contextmanager
-def _using(where: Place) -> Iterator[None]:
-    """Any error is one of the whole batch.
+def _batch_errors(where: StoragePath) -> Iterator[None]:
+    """Turn every error into a ``BatchError``.
 
     Raises:
-        BatchError: the place cannot be looked at or changed.
+        BatchError: the path cannot be listed or changed.
     """
     try:
-        with reaching(where):
+        with translated_errors(where):
             yield
     except OSError as err:
-        raise BatchError(where, f"cannot be used ({why(err)}); check the place and who may use it") from err
+        raise BatchError(
+            where, f"cannot be used ({error_text(err)}); check the path and its permissions"
+        ) from err
 
 
-def why(err: Exception) -> str:
-    """What an error says, on one line and not endless."""
+def error_text(err: Exception) -> str:
+    """The message of an error as one line of at most 200 characters."""
     text = getattr(err, "strerror", None) or str(err) or type(err).__name__
     return re.sub(r"\s+", " ", text)[:200]
 
 
-def side_by_side(function: Callable[[Input], Output], inputs: Iterable[Input]) -> Iterator[Output]:
-    """``map`` for what may wait for a store: here, but in threads as soon as most of the time is waited.
+def concurrent_map(function: Callable[[Input], Output], inputs: Iterable[Input]) -> Iterator[Output]:
+    """``map`` for functions that may wait for a store, with results in order.
 
-    >>> list(side_by_side(abs, [-1, -2]))
+    The calling thread does the work until most of the time is spent waiting; threads do the rest.
+
+    >>> list(concurrent_map(abs, [-1, -2]))
     [1, 2]
     """
     inputs, seconds, work = iter(inputs), 0.0, 0.0
@@ -226,17 +235,17 @@ def side_by_side(function: Callable[[Input], Output], inputs: Iterable[Input]) -
         seconds += time.monotonic() - began
         work += time.thread_time() - worked
         yield output
-        if seconds - work > max(PATIENCE, IDLE * work):
+        if seconds - work > max(THREADS_AFTER_SECONDS, THREADS_AFTER_IDLE * work):
             yield from _in_threads(function, inputs)
 
 
 def _in_threads(function: Callable[[Input], Output], inputs: Iterable[Input]) -> Iterator[Output]:
-    """The outputs in order, and never more than a few ahead of who takes them."""
+    """The outputs in order; at most ``2 * MAX_THREADS`` are computed ahead of the consumer."""
     waiting: deque[Future[Output]] = deque()
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(MAX_THREADS) as pool:
         for one in inputs:
             waiting.append(pool.submit(function, one))
-            if len(waiting) > 2 * THREADS:
+            if len(waiting) > 2 * MAX_THREADS:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -11,14 +11,16 @@ from pyarrow.fs import FileSystemHandler, LocalFileSystem, PyFileSystem, _MockFi
 from emoray import storage
 from emoray.batch.publish import publish
 from emoray.errors import BatchError
-from emoray.storage import Place, place, side_by_side
+from emoray.storage import StoragePath, concurrent_map, storage_path
 
 S3 = "s3://bucket/night-1?region=eu-central-1&endpoint_override=localhost:9"
 
 
 @pytest.fixture(params=["disk", "store"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    there = place(tmp_path) if request.param == "disk" else Place(_MockFileSystem(), "bucket/night")
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> StoragePath:
+    there = (
+        storage_path(tmp_path) if request.param == "disk" else StoragePath(_MockFileSystem(), "bucket/night")
+    )
     publish({there / "a.mid": b"music", there / "deep" / "er" / "b.mid": b"more"})
     return there
 
@@ -40,33 +42,33 @@ for name in FileSystemHandler.__abstractmethods__:
 Failing.__abstractmethods__ = frozenset()
 
 
-def failing(words: str) -> Place:
-    return Place(PyFileSystem(Failing(words)), "bucket/x", "s3")
+def failing(words: str) -> StoragePath:
+    return StoragePath(PyFileSystem(Failing(words)), "bucket/x", "s3")
 
 
 def test_a_path_is_a_place_on_this_machine_wherever_we_stand(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for text in ("out/x", Path("out/x"), f"file://{tmp_path}/out/x", place("out/x")):
-        assert place(text) == Place(LocalFileSystem(), f"{tmp_path}/out/x")
-        assert place(text).local == tmp_path / "out" / "x"
-        assert str(place(text)) == place(text).uri == f"{tmp_path}/out/x"
+    for text in ("out/x", Path("out/x"), f"file://{tmp_path}/out/x", storage_path("out/x")):
+        assert storage_path(text) == StoragePath(LocalFileSystem(), f"{tmp_path}/out/x")
+        assert storage_path(text).local == tmp_path / "out" / "x"
+        assert str(storage_path(text)) == storage_path(text).uri == f"{tmp_path}/out/x"
 
 
 def test_a_uri_is_a_key_of_a_store_and_comes_back_from_its_uri():
-    key = place(S3) / "midi" / "a.mid"
+    key = storage_path(S3) / "midi" / "a.mid"
     assert (key.path, str(key), key.local) == (
         "bucket/night-1/midi/a.mid",
         "s3://bucket/night-1/midi/a.mid",
         None,
     )
-    assert (key.name, key.parent.parent) == ("a.mid", place(S3))
-    assert place(key.uri) == key
-    assert place("gcs://bucket/night-1").uri == "gs://bucket/night-1"
+    assert (key.name, key.parent.parent) == ("a.mid", storage_path(S3))
+    assert storage_path(key.uri) == key
+    assert storage_path("gcs://bucket/night-1").uri == "gs://bucket/night-1"
 
 
 @pytest.mark.parametrize("where", ["/music/out", S3, "gs://bucket/x"])
 def test_a_place_travels(where):
-    assert pickle.loads(pickle.dumps(place(where))) == place(where)
+    assert pickle.loads(pickle.dumps(storage_path(where))) == storage_path(where)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_a_place_travels(where):
 )
 def test_a_uri_that_cannot_be_used_is_refused_in_a_sentence(where, reason):
     with pytest.raises(BatchError, match=reason) as caught:
-        place(where)
+        storage_path(where)
     assert "secret" not in str(caught.value)
 
 
@@ -120,14 +122,19 @@ def test_missing_credentials_are_said_in_a_line(words):
     with pytest.raises(BatchError, match=r"cannot be written \(access denied.*\); mend that") as caught:
         publish({failing(words): b""})
     assert "\n" not in str(caught.value)
-    for ask in (Place.exists, Place.files, Place.children):
+    for ask in (StoragePath.exists, StoragePath.files, StoragePath.children):
         with pytest.raises(BatchError, match=r"s3://bucket/x: cannot be used \(access denied"):
             ask(failing(words))
 
 
 def test_a_store_that_is_down_is_not_a_missing_file():
     words = "AWS Error NETWORK_CONNECTION during HeadObject operation: curlCode: 7"
-    for ask in (Place.read_bytes, Place.exists, Place.files, lambda there: publish({there: b""})):
+    for ask in (
+        StoragePath.read_bytes,
+        StoragePath.exists,
+        StoragePath.files,
+        lambda there: publish({there: b""}),
+    ):
         with pytest.raises(BatchError, match=r"s3://bucket/x: cannot be reached \(.*curlCode: 7\)"):
             ask(failing(words))
 
@@ -138,9 +145,9 @@ def slowly_doubled(number):
 
 
 def test_what_waits_is_done_in_threads_in_order_and_not_far_ahead(monkeypatch):
-    monkeypatch.setattr(storage, "THREADS", 2)
+    monkeypatch.setattr(storage, "MAX_THREADS", 2)
     taken = []
-    outputs = side_by_side(slowly_doubled, (taken.append(n) or n for n in range(20)))
+    outputs = concurrent_map(slowly_doubled, (taken.append(n) or n for n in range(20)))
     assert next(outputs) == 0
     assert len(taken) == 1, "the first one tells that it waits"
     assert next(outputs) == 2
@@ -149,11 +156,11 @@ def test_what_waits_is_done_in_threads_in_order_and_not_far_ahead(monkeypatch):
 
 
 def test_what_does_not_wait_is_done_by_the_thread_that_asks(monkeypatch):
-    monkeypatch.setattr(storage, "PATIENCE", 60.0)  # others use the machine too
-    here = side_by_side(lambda _: threading.get_ident(), range(1000))
+    monkeypatch.setattr(storage, "THREADS_AFTER_SECONDS", 60.0)  # others use the machine too
+    here = concurrent_map(lambda _: threading.get_ident(), range(1000))
     assert set(here) == {threading.get_ident()}
 
 
 def test_an_error_in_a_thread_arrives():
     with pytest.raises(ZeroDivisionError):
-        list(side_by_side(lambda number: slowly_doubled(1) / number, [1, 0]))
+        list(concurrent_map(lambda number: slowly_doubled(1) / number, [1, 0]))

@@ -22,7 +22,7 @@ from emoray.batch.folder import Run
 from emoray.batch.ledger import Layout, StoredRow
 from emoray.batch.publish import scratch_files
 from emoray.batch.stored_manifest import entry_ids
-from emoray.storage import Place, place, side_by_side
+from emoray.storage import StoragePath, concurrent_map, storage_path
 
 _DETAILS = re.compile(r"\([^)]*\)|\d+")
 
@@ -82,7 +82,7 @@ class Watch:
         known = {number: part for number, part in self._parts.items() if part.file == there.get(number)}
         new = [number for number in there if number not in known]
         known.update(
-            zip(new, side_by_side(lambda number: self._part(number, there[number]), new), strict=True)
+            zip(new, concurrent_map(lambda number: self._part(number, there[number]), new), strict=True)
         )
         self._parts = dict(sorted(known.items()))
         parts = self._parts.values()
@@ -132,7 +132,7 @@ class Verification:
         )
 
 
-def watch(out: str | Path | Place) -> Watch:
+def watch(out: str | Path | StoragePath) -> Watch:
     """What looks at the batch in ``out``.
 
     Raises:
@@ -141,7 +141,7 @@ def watch(out: str | Path | Place) -> Watch:
     return Watch(_layout(out))
 
 
-def status(out: str | Path | Place) -> Status:
+def status(out: str | Path | StoragePath) -> Status:
     """How far the batch in ``out`` is.
 
     Raises:
@@ -155,7 +155,7 @@ def status_of(layout: Layout) -> Status:
     return Watch(layout).look()
 
 
-def results(out: str | Path | Place) -> Iterator[StoredRow]:
+def results(out: str | Path | StoragePath) -> Iterator[StoredRow]:
     """The results rows of the batch in ``out``, in the order of the manifest.
 
     Raises:
@@ -164,7 +164,7 @@ def results(out: str | Path | Place) -> Iterator[StoredRow]:
     return ledger.results(_layout(out))
 
 
-def verify(out: str | Path | Place) -> Verification:
+def verify(out: str | Path | StoragePath) -> Verification:
     """Compare the batch folder with its ledger, every file of music by its sha256.
 
     Raises:
@@ -189,8 +189,8 @@ def verify(out: str | Path | Place) -> Verification:
     )
 
 
-def _layout(out: str | Path | Place) -> Layout:
-    folder = place(out)
+def _layout(out: str | Path | StoragePath) -> Layout:
+    folder = storage_path(out)
     return Run.load(folder).layout(folder)
 
 
@@ -198,7 +198,7 @@ def _without(paths: pa.ChunkedArray, others: pa.Array) -> list[str]:
     return sorted(pc.unique(paths.filter(pc.invert(pc.is_in(paths, others)))).to_pylist())
 
 
-def _corrupt(out: Place, claims: pa.Table) -> list[str]:
+def _corrupt(out: StoragePath, claims: pa.Table) -> list[str]:
     """The music whose bytes have another hash than the ledger says."""
 
     def problem(claim: dict[str, str]) -> str | None:
@@ -209,7 +209,7 @@ def _corrupt(out: Place, claims: pa.Table) -> list[str]:
         return None if hashlib.sha256(data).hexdigest() == claim["sha256"] else claim["midi"]
 
     rows = (row for batch in claims.to_batches(4096) for row in batch.to_pylist())
-    return sorted(path for path in side_by_side(problem, rows) if path is not None)
+    return sorted(path for path in concurrent_map(problem, rows) if path is not None)
 
 
 def reasons_of(errors: Sequence[str]) -> dict[str, int]:

@@ -30,14 +30,14 @@ from typing import IO
 
 from emoray.batch.publish import publish
 from emoray.errors import BatchError
-from emoray.storage import Place
+from emoray.storage import StoragePath
 
 LOCK, FENCES = "run.lock", "fences"
 _APART = 2**32
 
 
 @contextlib.contextmanager
-def driving(out: Place) -> Iterator[int]:
+def driving(out: StoragePath) -> Iterator[int]:
     """Drive a folder; yields this drive's fence, which is higher than any before.
 
     Raises:
@@ -56,7 +56,7 @@ def driving(out: Place) -> Iterator[int]:
         yield fence
 
 
-def is_driven(out: Place) -> bool | None:
+def is_driven(out: StoragePath) -> bool | None:
     """Whether a driver is at work in the folder; None where nobody can tell."""
     if out.local is None:
         return None
@@ -70,7 +70,7 @@ def is_driven(out: Place) -> bool | None:
     return False
 
 
-def fence_of(out: Place) -> int:
+def fence_of(out: StoragePath) -> int:
     """The fence of the latest drive; 0 before the first."""
     if out.local is None:
         claims, _ = (out / FENCES).children()
@@ -81,7 +81,7 @@ def fence_of(out: Place) -> int:
         return 0
 
 
-def refuse_overtaken(out: Place, fence: int) -> None:
+def refuse_overtaken(out: StoragePath, fence: int) -> None:
     """Let only the latest drive pass.
 
     Raises:
@@ -91,7 +91,7 @@ def refuse_overtaken(out: Place, fence: int) -> None:
         raise BatchError(out, "has been taken over by another run; leave it to that one")
 
 
-def _claimed(out: Place) -> int:
+def _claimed(out: StoragePath) -> int:
     """A new fence; two drives that start at the same moment do not claim the same one."""
     fence = fence_of(out) + 1 + secrets.randbelow(_APART)
     publish({out / FENCES / f"{fence:020d}": f"{_me()}\n".encode()})

@@ -27,7 +27,7 @@ from emoray.batch.stored_manifest import MANIFEST
 from emoray.config import BATCH_VERSION, GUIDANCE_MODES, RANGES, from_fields
 from emoray.errors import BatchError, ConfigError
 from emoray.readers.expression import THRESHOLD
-from emoray.storage import Place
+from emoray.storage import StoragePath
 
 RUN = "run.json"
 ENGINES = ("serve", "data")
@@ -127,7 +127,7 @@ class Run:
     versions: dict[str, str]
     version: int = BATCH_VERSION
 
-    def save(self, out: Place) -> None:
+    def save(self, out: StoragePath) -> None:
         """Publish ``run.json``.
 
         Raises:
@@ -137,7 +137,7 @@ class Run:
         publish({out / RUN: text.encode()})
 
     @classmethod
-    def load(cls, out: Place) -> Run:
+    def load(cls, out: StoragePath) -> Run:
         """Read ``run.json``.
 
         Raises:
@@ -157,7 +157,7 @@ class Run:
             raise BatchError(path, f"{reason}; start again in another folder")
         return run
 
-    def layout(self, out: Place) -> Layout:
+    def layout(self, out: StoragePath) -> Layout:
         """Where its files are."""
         return Layout(out, self.rows, self.shard)
 
@@ -168,7 +168,7 @@ class Run:
         return from_fields(BatchSettings, fields, subject=RUN)
 
     def refuse_other(
-        self, identity: Mapping[str, Any], out: Place, manifest_difference: Callable[[], str] = str
+        self, identity: Mapping[str, Any], out: StoragePath, manifest_difference: Callable[[], str] = str
     ) -> None:
         """Let only the identity of this folder pass.
 
@@ -189,7 +189,7 @@ class Run:
             raise BatchError(out, f"belongs to {' and '.join(short)}; choose another folder for this batch")
 
 
-def refuse_foreign(out: Place) -> None:
+def refuse_foreign(out: StoragePath) -> None:
     """Let only a batch folder pass, or one that is empty but for what a drive leaves that ended early.
 
     Raises:

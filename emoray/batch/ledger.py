@@ -37,7 +37,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from emoray.batch.publish import RESULTS, publish
-from emoray.storage import Place, side_by_side
+from emoray.storage import StoragePath, concurrent_map
 
 SCHEMA = pa.schema(
     [
@@ -67,7 +67,7 @@ StoredRow = dict[str, Any]
 class Layout:
     """A batch folder and how its rows are cut into shards."""
 
-    out: Place
+    out: StoragePath
     rows: int
     shard: int
     """Rows in a shard; the last one may have fewer."""
@@ -82,7 +82,7 @@ class Layout:
         first = number * self.shard + 1
         return range(first, min(first + self.shard, self.rows + 1))
 
-    def part(self, number: int) -> Place:
+    def part(self, number: int) -> StoragePath:
         """Where the results of a shard are."""
         return self.out / RESULTS / f"part-{number:06d}.parquet"
 
@@ -118,12 +118,12 @@ def parts(layout: Layout, columns: Sequence[str]) -> Iterator[tuple[int, pa.Tabl
         known = layout.part(number).name in there
         return number, read_table(layout, number, columns) if known else None
 
-    return side_by_side(read, layout.shards)
+    return concurrent_map(read, layout.shards)
 
 
 def part_files(layout: Layout) -> dict[int, tuple[int, int]]:
-    """Each part that is there, with what differs once it is replaced: see ``Place.stamps``."""
-    stamps = (layout.out / RESULTS).stamps()
+    """Each part that is there, with what differs once it is replaced: see ``StoragePath.file_versions``."""
+    stamps = (layout.out / RESULTS).file_versions()
     names = {number: layout.part(number).name for number in layout.shards}
     return {number: stamps[name] for number, name in names.items() if name in stamps}
 
@@ -159,7 +159,7 @@ def claimed(tables: Iterable[pa.Table]) -> pa.Table:
     return together.filter(pc.is_valid(together["midi"])).combine_chunks()
 
 
-def music_files(out: Place) -> pa.Array:
+def music_files(out: StoragePath) -> pa.Array:
     """All files under the music folder that are published, relative to the batch folder.
 
     Folder by folder: the listing of millions of files at once would fill the memory.
@@ -168,7 +168,7 @@ def music_files(out: Place) -> pa.Array:
     astray, prefixes = music.children()
     found = [pa.array([f"{MUSIC}/{name}" for name in astray if not name.startswith(".")], pa.string())]
     for prefix, names in zip(
-        prefixes, side_by_side(lambda name: (music / name).files(), prefixes), strict=True
+        prefixes, concurrent_map(lambda name: (music / name).files(), prefixes), strict=True
     ):
         published = [name for name in names if not name.rpartition("/")[2].startswith(".")]
         found.append(pa.array([f"{MUSIC}/{prefix}/{name}" for name in published], pa.string()))

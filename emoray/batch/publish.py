@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from emoray.errors import BatchError
-from emoray.storage import Place, reaching, side_by_side, why
+from emoray.storage import StoragePath, concurrent_map, error_text, translated_errors
 
 SCRATCH = ".emoray-tmp"
 """Suffix of what is not published yet."""
@@ -22,7 +22,7 @@ RESULTS = "results"
 """Folder of the ledger's parts."""
 
 
-def publish(files: Mapping[Place, bytes]) -> None:
+def publish(files: Mapping[StoragePath, bytes]) -> None:
     """Write files of one file system so that each has either its old bytes or all of its new ones.
 
     Raises:
@@ -32,11 +32,11 @@ def publish(files: Mapping[Place, bytes]) -> None:
     if here:
         _rename_into_place(here)
     else:
-        for _ in side_by_side(_upload, files.items()):
+        for _ in concurrent_map(_upload, files.items()):
             pass
 
 
-def scratch_files(folder: Place) -> list[str]:
+def scratch_files(folder: StoragePath) -> list[str]:
     """What an interrupted ``publish``, or a worker that died, left under ``folder``, relative to it.
 
     On an object store nothing has a scratch name but what workers leave beside results (``tries.py``).
@@ -48,16 +48,16 @@ def scratch_files(folder: Place) -> list[str]:
     return [f"{RESULTS}/{name}" for name in names if name.endswith(SCRATCH)]
 
 
-def sweep(folder: Place) -> None:
+def sweep(folder: StoragePath) -> None:
     """Remove what an interrupted ``publish`` left, and nothing else."""
     for path in scratch_files(folder):
         (folder / path).delete()
 
 
-def _upload(item: tuple[Place, bytes]) -> None:
+def _upload(item: tuple[StoragePath, bytes]) -> None:
     file, data = item
     try:
-        with reaching(file):
+        with translated_errors(file):
             if not file.scheme:  # a file system with folders, behind pyarrow
                 file.system.create_dir(file.parent.path)
             with file.system.open_output_stream(file.path, compression=None) as stream:
@@ -85,7 +85,9 @@ def _rename_into_place(files: Mapping[Path, bytes]) -> None:
 
 
 def _unwritten(subject: object, err: OSError) -> BatchError:
-    return BatchError(subject, f"cannot be written ({why(err)}); mend that and run again with --resume")
+    return BatchError(
+        subject, f"cannot be written ({error_text(err)}); mend that and run again with --resume"
+    )
 
 
 def _write_through(path: Path, data: bytes) -> None:

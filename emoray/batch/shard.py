@@ -32,7 +32,7 @@ from emoray.errors import BatchError, ClusterError, RequestError
 from emoray.readers.files import read_from
 from emoray.readers.manifest import ManifestRow
 from emoray.request import GenerationRequest, Result
-from emoray.storage import Place
+from emoray.storage import StoragePath
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Work:
     """What a worker must know to do any shard of a run."""
 
     layout: Layout
-    root: Place
+    root: StoragePath
     fence: int
     guidance: str | None
     strength: float

@@ -19,7 +19,7 @@ from emoray.batch.ledger import Layout, parquet_bytes
 from emoray.batch.publish import publish
 from emoray.errors import BatchError
 from emoray.readers.manifest import ManifestRow
-from emoray.storage import Place, why
+from emoray.storage import StoragePath, error_text
 
 SCHEMA = pa.schema(
     [
@@ -92,7 +92,9 @@ def _entries(layout: Layout, shards: Iterable[int], columns: list[str] | None = 
                 table = file.read_row_groups(groups, columns)
                 assert columns or table.schema.equals(SCHEMA), "the columns of an entry"
         except (OSError, pa.ArrowException, AssertionError) as err:
-            raise BatchError(path, f"cannot be read ({why(err)}); start again in another folder") from err
+            raise BatchError(
+                path, f"cannot be read ({error_text(err)}); start again in another folder"
+            ) from err
         yield table
 
 
@@ -100,5 +102,5 @@ def _shards_in_file(layout: Layout) -> int:
     return max(1, _ROWS_IN_FILE // layout.shard)
 
 
-def _stored(layout: Layout, number: int) -> Place:
+def _stored(layout: Layout, number: int) -> StoragePath:
     return layout.out / MANIFEST / f"part-{number:06d}.parquet"

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emoray.compose.classifier_guidance import divergence, log_chances
-from emoray.compose.original_formulas import Floats
-from emoray.notes import N_PITCHES
+from emoray.notes import N_PITCHES, Floats
 
 WEIGHT = {"attributes": (1.0, 1.0), "cfg": (2.0, 1.1)}
 """Of the told pitch logits, and of the other told heads, at strength 1."""

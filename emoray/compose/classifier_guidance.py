@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from emoray.compose.original_formulas import candidate_distances
 from emoray.dataset.clusters import EmotionClusters
 from emoray.dataset.keys import TEMPLATES, agreements, pitch_classes
-
-Floats = NDArray[np.float64]
+from emoray.notes import Floats
 
 RECENT = 48
 """Pitches that a direction looks back on."""

@@ -22,7 +22,7 @@ from torch import Tensor
 from emoray.compose.cadence import CHORD, CLOSE_SECONDS, TOGETHER, chord_pitches, closing
 from emoray.compose.classifier_free_guidance import WEIGHT, Lead, bowed
 from emoray.compose.decoder_state import Composed, Row
-from emoray.compose.original_formulas import GAMMA, Floats, prescribed_temperature, tempo_factor, time_factor
+from emoray.compose.original_formulas import GAMMA, prescribed_temperature, tempo_factor, time_factor
 from emoray.compose.pitch_guidance import Played, bent
 from emoray.compose.prefill import HEARD, heard_notes, joined, prefilled, taken
 from emoray.compose.repetition_guard import RECENT, looping
@@ -37,7 +37,7 @@ from emoray.dataset.keys import pitch_classes
 from emoray.dataset.spans import condition
 from emoray.dataset.windows import encode
 from emoray.model.expressive import CONDITIONS, Context, Decided, ExpressiveNetwork, Heard
-from emoray.notes import N_PITCHES, Notes
+from emoray.notes import N_PITCHES, Floats, Notes
 
 TOP_P = 0.98
 """Of every head, unless a request says otherwise."""

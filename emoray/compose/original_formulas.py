@@ -23,15 +23,12 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emoray.config import OriginalGuidance
 from emoray.dataset.clusters import EmotionClusters
 from emoray.dataset.features import FEATURES
 from emoray.dataset.windows import DURATION, PITCH, STEP
-from emoray.notes import HIGHEST_KEY, LOWEST_KEY, N_PITCHES
-
-Floats = NDArray[np.float64]
+from emoray.notes import HIGHEST_KEY, LOWEST_KEY, N_PITCHES, Floats
 
 OFF_KEYBOARD = (np.arange(N_PITCHES) < LOWEST_KEY) | (np.arange(N_PITCHES) > HIGHEST_KEY)
 """[128] pitches that no piano has."""

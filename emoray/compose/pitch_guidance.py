@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emoray.compose.classifier_guidance import BUDGET, label_direction, pulled, score_direction
-from emoray.compose.original_formulas import Floats, candidate_scores, on_keyboard, original_logits
+from emoray.compose.original_formulas import candidate_scores, on_keyboard, original_logits
 from emoray.compose.targets import fitted_map
 from emoray.config import CONDITIONED_MODES, OriginalGuidance
 from emoray.dataset.clusters import EmotionClusters
+from emoray.notes import Floats
 
 STRAIGHT = ("none", *CONDITIONED_MODES)
 """Modes that bend no logits."""

@@ -13,7 +13,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from emoray.notes import Floats
+
 Choices = NDArray[np.int64]
 
 

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from emoray.compose.targets import FURTHEST
 from emoray.dataset.attributes import GROUPS, SHORTEST_SPAN, Attributes, standardised
-
-Floats = NDArray[np.float64]
+from emoray.notes import Floats
 
 RAMP = 12
 """Notes over which the music goes from the seed's attributes to the target's."""

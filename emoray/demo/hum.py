@@ -11,9 +11,8 @@ import io
 import wave
 
 import numpy as np
-from numpy.typing import NDArray
 
-from emoray.notes import Notes, end
+from emoray.notes import Floats, Notes, end
 
 RATE = 22_050
 VIBRATO, DEPTH, SETS_IN = 5.3, 0.25, 0.2
@@ -22,8 +21,6 @@ GLIDE, ATTACK, RELEASE = 0.05, 0.03, 0.06
 """Seconds."""
 SEPARATION = 0.07
 """Seconds of closed lips before the next note, so that a repeated note is heard twice."""
-
-Floats = NDArray[np.float64]
 
 
 def hum(melody: Notes) -> bytes:

@@ -21,14 +21,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emoray.dataset.keys import key_of, pitch_classes
 from emoray.evaluate.judges import JUDGED, Bench, heard, judged_features
 from emoray.evaluate.statistics import distinct_pitches
-from emoray.notes import Notes, starting_at
-
-Floats = NDArray[np.float64]
+from emoray.notes import Floats, Notes, starting_at
 
 SEEDS, SEED_NOTES, COMPOSED = 200, 64, 250
 """How many seeds, notes of each, and notes composed from it."""

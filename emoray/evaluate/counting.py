@@ -18,12 +18,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
 from emoray.evaluate.grid import CLASSES, cells_of, table_on_grid
-from emoray.notes import N_PITCHES, Notes, steps
+from emoray.notes import N_PITCHES, Floats, Notes, steps
 
-Floats = NDArray[np.float64]
 RECENT = 25
 """Pitches in the histogram, and notes before the first that is predicted, for every model."""
 

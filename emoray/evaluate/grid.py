@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emoray.dataset.bins import GRID
-
-Floats = NDArray[np.float64]
+from emoray.notes import Floats
 
 CELLS = 1000
 """Cells of 10 ms; class ``CELLS`` is everything longer."""

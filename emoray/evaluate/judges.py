@@ -22,13 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emoray.dataset.keys import agreements, in_scale, pitch_classes
 from emoray.errors import CorpusError
-from emoray.notes import Notes, steps
-
-Floats = NDArray[np.float64]
+from emoray.notes import Floats, Notes, steps
 
 FITTED = Path(__file__).parent / "judges.json"
 WINDOW, HOP = 128, 64

@@ -22,9 +22,7 @@ from scipy.stats import gaussian_kde
 
 from emoray.dataset.keys import in_scale, pitch_classes
 from emoray.evaluate.judges import sounding_seconds
-from emoray.notes import HIGHEST_KEY, LOWEST_KEY, Notes, steps
-
-Floats = NDArray[np.float64]
+from emoray.notes import HIGHEST_KEY, LOWEST_KEY, Floats, Notes, steps
 
 HUNDRED = 100
 """Notes among which distinct pitches are counted."""

@@ -35,7 +35,7 @@ from emoray.pipeline.engines import EnginePlan, plan_engine
 from emoray.pipeline.shards import process_shards_recorded
 from emoray.progress import Meter
 from emoray.readers.manifest import ManifestRow, open_manifest
-from emoray.storage import Place, place, why
+from emoray.storage import StoragePath, error_text, storage_path
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +54,12 @@ class Summary:
 
 
 def run_batch(
-    manifest: str | Path | Place,
-    out: str | Path | Place,
+    manifest: str | Path | StoragePath,
+    out: str | Path | StoragePath,
     settings: BatchSettings | None = None,
     *,
     resume: bool = False,
-    root: str | Path | Place | None = None,
+    root: str | Path | StoragePath | None = None,
     engine: EnginePlan | None = None,
 ) -> Summary:
     """Answer every row of a manifest, or those that an earlier drive of the same batch left.
@@ -80,8 +80,11 @@ def run_batch(
         KeyboardInterrupt: interrupted; its text says how far the batch is.
     """
     started = time.monotonic()
-    settings, folder = (settings or BatchSettings()).anywhere(), place(out)
-    table, start = place(manifest), _resolved(place(manifest).parent if root is None else place(root))
+    settings, folder = (settings or BatchSettings()).anywhere(), storage_path(out)
+    table, start = (
+        storage_path(manifest),
+        _resolved(storage_path(manifest).parent if root is None else storage_path(root)),
+    )
     checked = open_manifest(_read(table), name=table.name)
     engine = engine or plan_engine(settings, checked.ids.rows)
     engine.check_cluster()
@@ -107,7 +110,7 @@ def run_batch(
 
 
 def retry_failed(
-    out: str | Path | Place, settings: BatchSettings | None = None, *, engine: EnginePlan | None = None
+    out: str | Path | StoragePath, settings: BatchSettings | None = None, *, engine: EnginePlan | None = None
 ) -> Summary:
     """Answer the failed rows of a complete batch again; files that were mended since are read anew.
 
@@ -121,7 +124,7 @@ def retry_failed(
     Raises:
         BatchError, ClusterError, KeyboardInterrupt: see ``run_batch``; or the batch is not complete.
     """
-    started, folder = time.monotonic(), place(out)
+    started, folder = time.monotonic(), storage_path(out)
     run = Run.load(folder)
     settings = settings.anywhere() if settings else run.stored_settings()
     engine = engine or plan_engine(settings, run.rows)
@@ -132,23 +135,23 @@ def retry_failed(
         if ledger.pending(layout):
             raise BatchError(folder, "is not complete; finish it with --resume first")
         sweep(folder)
-        work = _work(layout, place(run.root), fence, engine, settings, again=True)
+        work = _work(layout, storage_path(run.root), fence, engine, settings, again=True)
         _drive(layout, ledger.failed_shards(layout), work, engine)
         return _summary(status_of(layout), started)
 
 
-def _read(manifest: Place) -> bytes:
+def _read(manifest: StoragePath) -> bytes:
     try:
         return manifest.read_bytes()
     except OSError as err:
-        raise ManifestError(manifest, f"cannot be read ({why(err)}); check the path") from err
+        raise ManifestError(manifest, f"cannot be read ({error_text(err)}); check the path") from err
 
 
-def _resolved(root: Place) -> Place:
-    return root if root.local is None else place(root.local.resolve())
+def _resolved(root: StoragePath) -> StoragePath:
+    return root if root.local is None else storage_path(root.local.resolve())
 
 
-def _entered(run: Run, out: Place, entries: Iterable[ManifestRow], fence: int, *, resume: bool) -> Run:
+def _entered(run: Run, out: StoragePath, entries: Iterable[ManifestRow], fence: int, *, resume: bool) -> Run:
     """The run of this folder: the one that is there, if it may go on, else this one, written down."""
     if not (out / RUN).exists():
         write_manifest_rows(run.layout(out), entries)
@@ -183,7 +186,7 @@ def _difference(layout: Layout, entries: Iterable[ManifestRow]) -> str:
 
 def _work(
     layout: Layout,
-    root: Place,
+    root: StoragePath,
     fence: int,
     engine: EnginePlan,
     settings: BatchSettings,

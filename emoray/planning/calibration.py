@@ -31,7 +31,7 @@ from emoray.config import Prompt
 from emoray.notes import Notes, end
 from emoray.planning.costs import Composing, Cost, UnitCosts
 from emoray.planning.survey import Samples
-from emoray.storage import place
+from emoray.storage import storage_path
 
 FEW, MANY = 8, MOST_ROWS
 """Rows composed together: what is between lies on a line."""
@@ -148,7 +148,7 @@ def _composing(
 def _committing(folder: Path, music: bytes) -> float:
     """Seconds by the clock for a row of a whole shard; what was written is removed."""
     with tempfile.TemporaryDirectory(dir=folder, prefix="emoray-plan-") as scratch:
-        layout = Layout(place(scratch), COMMITS * MANY, MANY)
+        layout = Layout(storage_path(scratch), COMMITS * MANY, MANY)
         best = math.inf
         for number in layout.shards:
             ids = {row: f"{row}-{os.getpid()}" for row in layout.rows_of(number)}

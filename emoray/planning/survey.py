@@ -17,7 +17,7 @@ from emoray.config import DEFAULT_NOTES
 from emoray.errors import ManifestError
 from emoray.planning.costs import Workload
 from emoray.readers.manifest import ManifestRow, read_manifest
-from emoray.storage import place
+from emoray.storage import storage_path
 
 MOST_SAMPLES = 4
 """Files of each kind; all of them are read, and the cost is their mean."""
@@ -88,7 +88,7 @@ def _intake(data: bytes, name: str, root: Path) -> tuple[list[ManifestRow], floa
 def _stored(data: bytes, name: str, root: Path) -> list[ManifestRow]:
     entries = read_manifest(data, name=name, root=root)
     with tempfile.TemporaryDirectory() as scratch:
-        write_manifest_rows(Layout(place(scratch), len(entries), MOST_ROWS), entries)
+        write_manifest_rows(Layout(storage_path(scratch), len(entries), MOST_ROWS), entries)
     return entries
 
 

@@ -20,9 +20,9 @@ import numpy as np
 
 from emoray.config import Limits
 from emoray.errors import AudioError
-from emoray.notes import Notes, as_notes
+from emoray.notes import Floats, Notes, as_notes
 from emoray.readers import melody
-from emoray.readers.melody import FRAME, Flags, Floats
+from emoray.readers.melody import FRAME, Flags
 from emoray.readers.pitch import HOP, RATE, Samples, follow
 
 PIECE, CONTEXT = 3000, 100

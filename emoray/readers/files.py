@@ -18,7 +18,7 @@ import stat
 from pathlib import Path
 
 from emoray.errors import RequestError
-from emoray.storage import Place, why
+from emoray.storage import StoragePath, error_text
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _LONGEST_SHOWN = 200
@@ -54,7 +54,7 @@ def read_inside(root: Path, text: str, *, most_bytes: int, subject: str = "file"
     return data
 
 
-def check_inside(root: Place, text: str, *, most_bytes: int, subject: str = "file") -> None:
+def check_inside(root: StoragePath, text: str, *, most_bytes: int, subject: str = "file") -> None:
     """Check what can be checked of ``text`` without reading it, wherever the root is.
 
     Raises:
@@ -66,7 +66,7 @@ def check_inside(root: Place, text: str, *, most_bytes: int, subject: str = "fil
         _check_words(f"{subject} {shown(text)}", text)
 
 
-def read_from(root: Place, text: str, *, most_bytes: int, subject: str = "file") -> bytes:
+def read_from(root: StoragePath, text: str, *, most_bytes: int, subject: str = "file") -> bytes:
     """The bytes of the file that ``text`` names, wherever the root is.
 
     Raises:
@@ -161,4 +161,4 @@ def _check(name: str, found: os.stat_result, most_bytes: int) -> None:
 def _reason(err: OSError) -> str:
     if isinstance(err, FileNotFoundError):
         return "does not exist; check the path and the root"
-    return f"cannot be read ({why(err)}); check the path and its permissions"
+    return f"cannot be read ({error_text(err)}); check the path and its permissions"

@@ -29,7 +29,7 @@ from emoray.errors import RequestError
 from emoray.readers.files import check_inside, shown
 from emoray.readers.ids import Ids, Naming, gather_ids
 from emoray.readers.rows import Row, read_rows
-from emoray.storage import Place, place
+from emoray.storage import StoragePath, storage_path
 
 COLUMNS = (
     "id",
@@ -97,14 +97,14 @@ class Manifest:
     name: str
     ids: Ids
 
-    def entries(self, root: str | Path | Place, limits: Limits | None = None) -> Iterator[ManifestRow]:
+    def entries(self, root: str | Path | StoragePath, limits: Limits | None = None) -> Iterator[ManifestRow]:
         """One entry a row, in order, with its files looked for in ``root``.
 
         Args:
             root: the folder that its paths start from and may not leave.
             limits: sizes to refuse beyond.
         """
-        folder, naming, limits = place(root), Naming(self.ids), limits or Limits()
+        folder, naming, limits = storage_path(root), Naming(self.ids), limits or Limits()
         for number, row in enumerate(read_rows(self.data, name=self.name, columns=COLUMNS), start=1):
             yield _check_files(_with_id(_entry(number, row), row, naming), folder, limits)
 
@@ -125,7 +125,7 @@ def open_manifest(data: bytes, *, name: str) -> Manifest:
 
 
 def read_manifest(
-    data: bytes, *, name: str, root: str | Path | Place, limits: Limits | None = None
+    data: bytes, *, name: str, root: str | Path | StoragePath, limits: Limits | None = None
 ) -> list[ManifestRow]:
     """All entries of a manifest at once: see ``open_manifest`` and ``Manifest.entries``.
 
@@ -242,7 +242,7 @@ def _with_id(entry: ManifestRow, row: Row, naming: Naming) -> ManifestRow:
     return dataclasses.replace(entry, id=shown(entry.id)[:_LONGEST_ID]) if entry.error else entry
 
 
-def _check_files(entry: ManifestRow, root: Place, limits: Limits) -> ManifestRow:
+def _check_files(entry: ManifestRow, root: StoragePath, limits: Limits) -> ManifestRow:
     """The entry, with a mendable error if one of its files cannot be had."""
     if entry.error:
         return entry

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from emoray.notes import Floats
+
 Flags = NDArray[np.bool_]
 
 FRAME = 0.01

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from emoray.readers.melody import FRAME, HIGHEST, LOWEST, Flags, Floats
+from emoray.notes import Floats
+from emoray.readers.melody import FRAME, HIGHEST, LOWEST, Flags
 
 Samples = NDArray[np.float32]
 

@@ -7,16 +7,20 @@ from pathlib import Path
 import pytest
 from pyarrow.fs import _MockFileSystem
 
-from emoray.storage import Place, place
+from emoray.storage import StoragePath, storage_path
 
 
 @pytest.fixture(params=["disk", "store"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> StoragePath:
     """An empty folder."""
-    return place(tmp_path) if request.param == "disk" else Place(_MockFileSystem(), "bucket/night-1")
+    return (
+        storage_path(tmp_path)
+        if request.param == "disk"
+        else StoragePath(_MockFileSystem(), "bucket/night-1")
+    )
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Place:
+def disk(tmp_path: Path) -> StoragePath:
     """An empty folder on this machine."""
-    return place(tmp_path)
+    return storage_path(tmp_path)

@@ -6,11 +6,11 @@ from emoray.batch.attempts import counted
 from emoray.batch.ledger import Layout
 from emoray.batch.publish import publish, scratch_files, sweep
 from emoray.errors import BatchError
-from emoray.storage import Place
+from emoray.storage import StoragePath
 
 
 @pytest.fixture
-def layout(folder: Place) -> Layout:
+def layout(folder: StoragePath) -> Layout:
     return Layout(folder, rows=8, shard=4)
 
 
@@ -55,7 +55,7 @@ def test_an_error_is_told_although_the_mark_cannot_be_taken_away_either(layout, 
     def refuse(self):
         raise BatchError(self, "cannot be deleted (Read-only file system)")
 
-    monkeypatch.setattr(Place, "delete", refuse)
+    monkeypatch.setattr(StoragePath, "delete", refuse)
     with pytest.raises(BatchError, match="cannot be written"), counted(layout, 0, 1):
         raise BatchError("part", "cannot be written (Read-only file system)")
     with pytest.raises(BatchError, match="cannot be deleted"):

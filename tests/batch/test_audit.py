@@ -13,11 +13,11 @@ from emoray.batch.publish import publish
 from emoray.batch.stored_manifest import write_manifest_rows
 from emoray.errors import BatchError
 from emoray.readers.manifest import ManifestRow
-from emoray.storage import Place
+from emoray.storage import StoragePath
 
 
 @pytest.fixture
-def out(folder: Place) -> Place:
+def out(folder: StoragePath) -> StoragePath:
     """Five rows in shards of two, all done: the fourth failed, the others have music."""
     layout = Layout(folder, rows=5, shard=2)
     write_manifest_rows(layout, [ManifestRow(row=place, id=str(place)) for place in range(1, 6)])

@@ -7,12 +7,12 @@ from emoray.batch import fence as fences
 from emoray.batch.fence import driving, fence_of, is_driven, refuse_overtaken
 from emoray.batch.publish import publish
 from emoray.errors import BatchError
-from emoray.storage import Place
+from emoray.storage import StoragePath
 
 
 @pytest.fixture
-def store() -> Place:
-    return Place(_MockFileSystem(), "bucket/night-1")
+def store() -> StoragePath:
+    return StoragePath(_MockFileSystem(), "bucket/night-1")
 
 
 def test_only_one_driver_at_a_time_and_each_has_a_higher_fence(disk):

@@ -10,11 +10,11 @@ from emoray.batch import ledger
 from emoray.batch.ledger import SCHEMA, Layout, StoredRow, music_path
 from emoray.batch.publish import publish
 from emoray.errors import BatchError
-from emoray.storage import Place
+from emoray.storage import StoragePath
 
 
 @pytest.fixture
-def layout(folder: Place) -> Layout:
+def layout(folder: StoragePath) -> Layout:
     return Layout(folder, rows=5, shard=2)
 
 

@@ -7,10 +7,10 @@ import pytest
 
 from emoray.batch.publish import SCRATCH, publish, scratch_files, sweep
 from emoray.errors import BatchError
-from emoray.storage import Place
+from emoray.storage import StoragePath
 
 
-def files(folder: Place) -> dict[str, bytes]:
+def files(folder: StoragePath) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in folder.files()}
 
 

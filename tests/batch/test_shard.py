@@ -16,7 +16,7 @@ from emoray.batch.stored_manifest import write_manifest_rows
 from emoray.errors import ClusterError
 from emoray.readers.manifest import ManifestRow
 from emoray.request import GenerationRequest, Result
-from emoray.storage import Place
+from emoray.storage import StoragePath
 
 
 class Echo:
@@ -38,7 +38,7 @@ class Echo:
 
 
 @pytest.fixture
-def work(folder: Place) -> Work:
+def work(folder: StoragePath) -> Work:
     root = folder / "root"
     publish({root / f"{name}.mid": name.encode() for name in ("a", "b", "bad")})
     publish({root / "face.png": b"face"})

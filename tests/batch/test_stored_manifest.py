@@ -8,11 +8,11 @@ from emoray.batch.publish import publish
 from emoray.batch.stored_manifest import entry_ids, read_manifest_rows, write_manifest_rows
 from emoray.errors import BatchError
 from emoray.readers.manifest import ManifestRow
-from emoray.storage import Place
+from emoray.storage import StoragePath
 
 
 @pytest.fixture
-def layout(folder: Place) -> Layout:
+def layout(folder: StoragePath) -> Layout:
     return Layout(folder, rows=5, shard=2)
 
 

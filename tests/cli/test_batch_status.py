@@ -20,7 +20,7 @@ from emoray.batch.ledger import SCHEMA, Layout
 from emoray.batch.stored_manifest import write_manifest_rows
 from emoray.cli import batch, main
 from emoray.readers.manifest import ManifestRow
-from emoray.storage import place
+from emoray.storage import storage_path
 
 LAYOUT_ROWS, GRAIN = 6, 2
 Status = Callable[..., tuple[str, str]]
@@ -29,7 +29,7 @@ Status = Callable[..., tuple[str, str]]
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     """A batch of six rows, two of them done."""
-    out = place(tmp_path)
+    out = storage_path(tmp_path)
     layout = Layout(out, rows=LAYOUT_ROWS, shard=GRAIN)
     write_manifest_rows(
         layout, [ManifestRow(row=place, id=str(place)) for place in range(1, LAYOUT_ROWS + 1)]

@@ -23,7 +23,7 @@ from emoray.pipeline import batch
 from emoray.pipeline.batch import retry_failed, run_batch
 from emoray.pipeline.engines import EnginePlan
 from emoray.request import GenerationRequest, Result
-from emoray.storage import Place, place
+from emoray.storage import StoragePath, storage_path
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -61,20 +61,20 @@ def s3() -> Iterator[str]:
     try:
         host, port = server.get_host_and_port()
         options = f"region=us-east-1&scheme=http&endpoint_override={host}:{port}"
-        place(f"s3://bucket?{options}&allow_bucket_creation=true").system.create_dir("bucket")
+        storage_path(f"s3://bucket?{options}&allow_bucket_creation=true").system.create_dir("bucket")
         yield options
     finally:
         server.stop()
 
 
 @pytest.fixture(params=["s3", "folders"])
-def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> StoragePath:
     """A store of its own for each test, with a manifest whose last two rows name no file that is there."""
     if request.param == "s3":
         options = request.getfixturevalue("s3")
-        there = place(f"s3://bucket/{tmp_path.name}?{options}")
+        there = storage_path(f"s3://bucket/{tmp_path.name}?{options}")
     else:
-        there = Place(SubTreeFileSystem(str(tmp_path), LocalFileSystem()), "bucket")
+        there = StoragePath(SubTreeFileSystem(str(tmp_path), LocalFileSystem()), "bucket")
     rows = [{"id": f"item-{row}", "seed": "seeds/a.mid", "emotion": "happy"} for row in range(1, ROWS + 1)]
     rows[-2]["seed"], rows[-1]["seed"] = "seeds/gone.mid", "../secret.mid"
     publish(
@@ -86,12 +86,12 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return there
 
 
-def run(bucket: Place, *, seconds: float = 0.0, resume: bool = False) -> Any:
+def run(bucket: StoragePath, *, seconds: float = 0.0, resume: bool = False) -> Any:
     manifest, out = bucket / "manifest.jsonl", bucket / "out"
     return run_batch(manifest, out, SETTINGS, resume=resume, engine=plan(seconds))
 
 
-def check(out: Place, *, ok: int) -> None:
+def check(out: StoragePath, *, ok: int) -> None:
     """Every row has one result, and every good one its music."""
     rows = list(results(out))
     assert [row["row"] for row in rows] == list(range(1, ROWS + 1))

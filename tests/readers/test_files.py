@@ -8,7 +8,7 @@ from pyarrow.fs import _MockFileSystem
 from emoray.errors import RequestError
 from emoray.readers import files
 from emoray.readers.files import check_inside, read_from, read_inside
-from emoray.storage import Place, place
+from emoray.storage import StoragePath, storage_path
 
 
 @pytest.fixture
@@ -58,13 +58,13 @@ def test_a_missing_root_is_said(tmp_path):
         read_inside(tmp_path / "none", "a.mid", most_bytes=5)
 
 
-def store(*names: str) -> Place:
+def store(*names: str) -> StoragePath:
     system = _MockFileSystem()
     system.create_dir("bucket/root/deep")
     for name in names:
         with system.open_output_stream(f"bucket/{name}") as file:
             file.write(b"music")
-    return Place(system, "bucket/root")
+    return StoragePath(system, "bucket/root")
 
 
 def test_on_a_store_a_path_is_a_part_of_a_key():
@@ -90,5 +90,5 @@ def test_a_root_on_this_machine_is_checked_as_before(root):
     (root / "out.mid").symlink_to(root.parent / "secret.mid")
     for look in (read_from, check_inside):
         with pytest.raises(RequestError, match="leaves the root"):
-            look(place(root), "out.mid", most_bytes=10)
-    assert read_from(place(root), "deep/a.mid", most_bytes=5) == b"music"
+            look(storage_path(root), "out.mid", most_bytes=10)
+    assert read_from(storage_path(root), "deep/a.mid", most_bytes=5) == b"music"
