@@ -15,7 +15,7 @@ from emoray.config import Limits
 from emoray.web.settings import HttpSettings
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").glob("*.md")]
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").glob("*.md")]
 README, MAP = (ROOT / name for name in ("README.md", "ARCHITECTURE.md"))
 
 
@@ -116,7 +116,7 @@ def test_the_limits_that_security_names_are_those_of_the_code():
 def test_the_messages_in_the_runbook_are_those_of_the_code():
     """By their remedies, without what differs from case to case."""
     source = "".join(path.read_text() for path in (ROOT / "emoray").rglob("*.py"))
-    runbook = (ROOT / "docs" / "runbook.md").read_text()
+    runbook = (ROOT / "docs" / "how-to" / "runbook.md").read_text()
     messages = re.findall(r"^emoray: (?!SUBJECT).*", runbook, flags=re.M)
     assert len(messages) > 12
     for message in messages:
