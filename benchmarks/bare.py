@@ -116,12 +116,12 @@ def script(items, checkpoint=None):
 
 
 def _script(items, checkpoint, sender):
-    from emoray.compose.decoding import Composer
+    from emoray.compose.decoding import BatchDecoder
     from emoray.model.checkpoint import load_checkpoint
 
     settings, loaded = ServeSettings(checkpoint=checkpoint), load_checkpoint(checkpoint)
     faces, midi = LOADERS.faces(settings), LOADERS.seeds(settings)
-    compose = Composer(loaded).compose
+    compose = BatchDecoder(loaded).compose
 
     def read_seed(item):
         return midi(item) if item.seed[:4] == b"MThd" else by_librosa(item.seed)

@@ -19,7 +19,7 @@ import torch
 from figures import keep, options
 
 from emoray.compose.baseline_decoder import context
-from emoray.compose.decoding import Composer
+from emoray.compose.decoding import BatchDecoder
 from emoray.compose.original_formulas import emotion_score, on_keyboard, original_logits
 from emoray.compose.prefill import heard_notes
 from emoray.compose.sampling import chosen, draw
@@ -57,19 +57,19 @@ def best(work, rounds):
 
 def composed(checkpoint, mode, batch, notes, rounds):
     """(seconds to prime, seconds to compose) of a batch with so many notes each; the least of each."""
-    composer = Composer(checkpoint, rows=batch)
+    composer = BatchDecoder(checkpoint, batch_size=batch)
     requests = [
         Prompt(seed=seed(), valence=1 - 2 * (number % 2), guidance=mode, notes=notes, random_seed=number)
         for number in range(batch)
     ]
     found = []
     for _ in range(rounds):
-        player, started = composer.player(), time.perf_counter()
-        player.enter([*enumerate(requests)])
+        decoder, started = composer.new_batch(), time.perf_counter()
+        decoder.join([*enumerate(requests)])
         entered = time.perf_counter()
-        while player.rows:
-            player.advance()
-            player.leave()
+        while decoder.states:
+            decoder.decode_step()
+            decoder.leave()
         found.append((entered - started, time.perf_counter() - entered))
     return np.min(found, axis=0)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from emoray.compose.decoding import Composer
+from emoray.compose.decoding import BatchDecoder
 from emoray.compose.original_formulas import OFF_KEYBOARD, candidate_scores, prescribed_temperature
 from emoray.config import CONDITIONED_MODES, GUIDANCE_MODES, OriginalGuidance, Prompt
 from emoray.dataset import corpus
@@ -27,7 +27,7 @@ OPENINGS = 64
 def spread_of_pitches(pieces, checkpoint):
     """Median distinct pitches in 100 notes after an opening of 40, by mode and as played."""
     openings = [notes for notes in pieces if len(notes) >= 140][:OPENINGS]
-    composer = Composer(checkpoint)
+    composer = BatchDecoder(checkpoint)
     rows = {"as played": [notes[40:140] for notes in openings]}
     for mode in (mode for mode in GUIDANCE_MODES if mode not in CONDITIONED_MODES):
         rows[mode] = composer.compose(

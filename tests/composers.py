@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from ray import cloudpickle
 
-from emoray.compose.decoder_state import Composed, Row
+from emoray.compose.decoder_state import Composed, DecoderState
 from emoray.config import Prompt
 from emoray.notes import Notes
 
@@ -25,27 +25,29 @@ class AtOnce:
     def check(self, request: Prompt) -> None:
         """Refuse nothing."""
 
-    def player(self) -> AtOncePlayer:
+    def new_batch(self) -> AtOnceDecoder:
         """A batch that nobody has entered yet."""
-        return AtOncePlayer(self.compose)
+        return AtOnceDecoder(self.compose)
 
 
 @dataclass
-class AtOncePlayer:
+class AtOnceDecoder:
     compose: Callable[[Sequence[Prompt]], list[Notes]]
-    rows: list[Row] = field(default_factory=list)
+    states: list[DecoderState] = field(default_factory=list)
     pieces: list[Notes] = field(default_factory=list)
 
-    def enter(self, waiting: Sequence[tuple[int, Prompt]]) -> None:
+    def join(self, waiting: Sequence[tuple[int, Prompt]]) -> None:
         """Take requests in."""
-        self.rows += [Row(place, request, np.random.default_rng(0)) for place, request in waiting]
+        self.states += [DecoderState(place, request, np.random.default_rng(0)) for place, request in waiting]
 
-    def advance(self) -> None:
+    def decode_step(self) -> None:
         """Compose them."""
-        self.pieces = self.compose([row.request for row in self.rows])
+        self.pieces = self.compose([state.prompt for state in self.states])
 
     def leave(self) -> list[tuple[int, Composed]]:
         """All of them."""
-        over = [(row.place, Composed(piece, 0.0)) for row, piece in zip(self.rows, self.pieces, strict=True)]
-        self.rows, self.pieces = [], []
+        over = [
+            (state.index, Composed(piece, 0.0)) for state, piece in zip(self.states, self.pieces, strict=True)
+        ]
+        self.states, self.pieces = [], []
         return over

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from emoray.compose.decoding import Composer
+from emoray.compose.decoding import BatchDecoder
 from emoray.config import GUIDANCE_MODES, Prompt
 from emoray.dataset.keys import majorness, pitch_classes
 from emoray.demo.pieces import pieces
@@ -16,12 +16,12 @@ pytestmark = pytest.mark.checkpoint
 
 @pytest.fixture(scope="module")
 def composer():
-    return Composer(load_checkpoint())
+    return BatchDecoder(load_checkpoint())
 
 
 @pytest.fixture(scope="module")
 def baseline():
-    return Composer(load_checkpoint(PRETRAINED / "baseline"))
+    return BatchDecoder(load_checkpoint(PRETRAINED / "baseline"))
 
 
 def requests(valence, **options):

@@ -65,12 +65,12 @@ def gallery(
     guidance: GuidanceMode = None,
 ) -> None:
     """Compose five seeds without an emotion, happy and sad, with pictures and a page."""
-    from emoray.compose.decoding import Composer
+    from emoray.compose.decoding import BatchDecoder
     from emoray.gallery import hang
     from emoray.model.checkpoint import load_checkpoint
 
     loaded = load_checkpoint(checkpoint)
-    files = hang(out, Composer(loaded).compose, guidance or loaded.guidance)
+    files = hang(out, BatchDecoder(loaded).compose, guidance or loaded.guidance)
     say(f"{out}: {len(files)} files; look at {out / 'README.md'}")
 
 

@@ -112,7 +112,7 @@ def _text_or_file(text: str) -> str:
 
 def _answered(item: GenerationRequest, checkpoint: Path | None, faces: str) -> Result:
     """One item, by the same steps as a batch takes."""
-    from emoray.compose.decoding import Composer
+    from emoray.compose.decoding import BatchDecoder
     from emoray.generation import generate_results
     from emoray.model.checkpoint import load_checkpoint
     from emoray.readers.face import FaceReader
@@ -123,7 +123,7 @@ def _answered(item: GenerationRequest, checkpoint: Path | None, faces: str) -> R
         [item],
         read_faces=FaceReader(faces).read if item.picture is not None else lambda _pictures: [],
         read_seed=lambda item: read_seed(item.seed, subject=item.seed_name, sounding=loaded.sounding),
-        compose=Composer(loaded).compose,
+        compose=BatchDecoder(loaded).compose,
         guidance=loaded.guidance,
     )
     return result

@@ -1,4 +1,4 @@
-"""Seed player: the baseline preset's network, sliding its window as it was trained.
+"""Seed decoder: the baseline preset's network, sliding its window as it was trained.
 
 Conventions
 -----------
@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from emoray.compose.classifier_guidance import RECENT, divergence, log_chances
-from emoray.compose.decoder_state import Composed, Row
+from emoray.compose.decoder_state import Composed, DecoderState
 from emoray.compose.original_formulas import GAMMA, prescribed_temperature, tempo_factor, time_factor
 from emoray.compose.pitch_guidance import Played, bent
 from emoray.compose.sampling import chosen
@@ -40,7 +40,7 @@ ratio of densities between the quadrants happy and sad in EMOPIA (Hung et al. 20
 
 
 @dataclass(eq=False)
-class _BaselineState(Row):
+class _BaselineState(DecoderState):
     step_factor: float = 1.0
     duration_factor: float = 1.0
     velocity: int = 64
@@ -60,40 +60,40 @@ class BaselineDecoder:
     ) -> None:
         self.network, self.preset, self.clusters, self.guidance = network, preset, clusters, guidance
         self.measuring = measuring
-        self.rows: list[_BaselineState] = []
+        self.states: list[_BaselineState] = []
         self.windows = np.empty((0, preset.window, 3), np.float32)
         """[B, T, 3] model units, as predicted."""
         self._settle()
 
-    def enter(self, waiting: Sequence[tuple[int, Prompt]]) -> None:
+    def join(self, waiting: Sequence[tuple[int, Prompt]]) -> None:
         """Take requests, with their places in the answer, into the batch."""
-        self.rows += [self._entering(place, request) for place, request in waiting]
+        self.states += [self._entering(place, request) for place, request in waiting]
         begun = [context(request.seed, self.preset.window) for _, request in waiting]
         self.windows = np.concatenate([self.windows, begun])
         self._settle()
 
     def leave(self) -> list[tuple[int, Composed]]:
         """The pieces of the requests that are over, which leave the batch."""
-        over = [(row.place, row.piece) for row in self.rows if row.is_over]
+        over = [(row.index, row.piece) for row in self.states if row.is_over]
         if over:
-            stay = [index for index, row in enumerate(self.rows) if not row.is_over]
+            stay = [index for index, row in enumerate(self.states) if not row.is_over]
             self.windows = self.windows[stay]
-            self.rows = [self.rows[index] for index in stay]
+            self.states = [self.states[index] for index in stay]
             self._settle()
         return over
 
     def _settle(self) -> None:
         """Work out what is the same for every note until the batch changes again."""
-        self.modes = [row.mode for row in self.rows]
-        self.strength = np.array([row.request.strength for row in self.rows])
-        asked = [(row.mode, row.request.temperature) for row in self.rows]
+        self.modes = [row.mode for row in self.states]
+        self.strength = np.array([row.prompt.strength for row in self.states])
+        asked = [(row.mode, row.prompt.temperature) for row in self.states]
         self.heat = np.array([
             prescribed_temperature(mode, self.guidance) if heat is None else heat for mode, heat in asked
         ])  # fmt: skip
 
-    def advance(self) -> None:
+    def decode_step(self) -> None:
         """One more note for each row."""
-        rows = self.rows
+        rows = self.states
         logits, step, duration = self._predict()
         emotions = np.array([row.emotion for row in rows])
         played = Played(
@@ -116,7 +116,7 @@ class BaselineDecoder:
         for row, key, after, lasting, (_, arousal) in heard:
             tempo = 1.0
             if row.mode not in GAMMA and row.mode != "none":
-                tempo = tempo_factor(arousal, row.request.strength, SPREAD)
+                tempo = tempo_factor(arousal, row.prompt.strength, SPREAD)
             row.hear(
                 after * row.step_factor * tempo, lasting * row.duration_factor * tempo, key, row.velocity
             )

@@ -3,7 +3,7 @@
 Conventions
 -----------
 ``clock`` and ``composed`` are as heard: seconds after the seed's last onset, scaled by emotion and ending.
-What the network sees is the player's business.
+What the network sees is the decoder's business.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Composed(NamedTuple):
 
 
 @dataclass(eq=False)
-class Row:
+class DecoderState:
     """A request in the batch."""
 
-    place: int
+    index: int
     """Where its notes belong in the answer."""
-    request: Prompt
+    prompt: Prompt
     generator: np.random.Generator
     clock: float = 0.0
     """Seconds since the seed's last onset."""
@@ -45,7 +45,7 @@ class Row:
     """Notes of the close so far."""
     divergence: float = 0.0
     """Nats that guidance has moved its notes' distributions from the network's own, summed over notes."""
-    given_up: bool = False
+    cancelled: bool = False
     """Nobody waits for it any more."""
     composed: list[tuple[float, float, int, int]] = field(default_factory=list)
     """(onset after the seed's last, duration, pitch, velocity) of each note."""
@@ -53,25 +53,25 @@ class Row:
     @cached_property
     def mode(self) -> str:
         """The guidance mode in effect: a strength of 0, or no emotion at all, is none."""
-        asked = self.request
+        asked = self.prompt
         felt = any(asked.emotion_at(0.0)) or any(v or a for _, v, a in asked.curve)
         return asked.guidance if asked.strength and felt else "none"
 
     @cached_property
     def length(self) -> tuple[int, float]:
         """(most notes, most seconds)."""
-        notes, seconds = self.request.length
+        notes, seconds = self.prompt.length
         most = min(notes, math.ceil(seconds * MOST_NOTES_A_SECOND)) if seconds < math.inf else notes
         return most, seconds
 
     @property
     def emotion(self) -> tuple[float, float]:
         """(valence, arousal) now."""
-        return self.request.emotion_at(self.clock) if self.request.curve else self._level
+        return self.prompt.emotion_at(self.clock) if self.prompt.curve else self._level
 
     @cached_property
     def _level(self) -> tuple[float, float]:
-        return self.request.emotion_at(0.0)
+        return self.prompt.emotion_at(0.0)
 
     def hear(self, step: float, duration: float, pitch: int, velocity: int) -> None:
         """Take in a composed note, times as they are heard."""
@@ -84,7 +84,7 @@ class Row:
     def is_over(self) -> bool:
         """Whether its last note is composed, or nobody wants another."""
         notes, seconds = self.length
-        return self.given_up or len(self.composed) >= notes or self.clock >= seconds or self.chord >= CHORD
+        return self.cancelled or len(self.composed) >= notes or self.clock >= seconds or self.chord >= CHORD
 
     @property
     def piece(self) -> Composed:
@@ -93,9 +93,9 @@ class Row:
 
     def notes(self) -> Notes:
         """The composed notes; those past the asked seconds are left out, but for the first."""
-        _, seconds = self.request.length
+        _, seconds = self.prompt.length
         kept = [note for note in self.composed if note[0] < seconds] or [(SHORTEST, *self.composed[0][1:])]
         onset, duration, pitch, velocity = np.array(kept, dtype=np.float64).T
         duration = np.maximum(SHORTEST, np.minimum(duration, seconds - onset))
-        last = float(self.request.seed["onset"][-1])
+        last = float(self.prompt.seed["onset"][-1])
         return starting_at(as_notes(onset, duration, pitch, velocity), last + float(onset[0]))

@@ -4,7 +4,7 @@ Conventions
 -----------
 Requests that are done leave the batch and waiting ones enter. A request's notes depend on the checkpoint
 and the request alone: its random numbers come from a generator of its own, and arithmetic is row by row.
-How a network is asked for a note is the business of its player: ``baseline_decoder.py`` or
+How a network is asked for a note is the business of its decoder: ``baseline_decoder.py`` or
 ``expressive_decoder.py``.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from emoray.compose.baseline_decoder import BaselineDecoder
-from emoray.compose.decoder_state import Composed, Row
+from emoray.compose.decoder_state import Composed, DecoderState
 from emoray.compose.expressive_decoder import ExpressiveDecoder
 from emoray.config import CONDITIONED_MODES, BaselinePreset, ExpressivePreset, OriginalGuidance, Prompt
 from emoray.errors import RequestError
@@ -29,15 +29,15 @@ class Decoder(Protocol):
     """Rows of requests for a network."""
 
     @property
-    def rows(self) -> Sequence[Row]:
-        """Of requests under way."""
+    def states(self) -> Sequence[DecoderState]:
+        """The sequences that are being decoded."""
         ...
 
-    def enter(self, waiting: Sequence[tuple[int, Prompt]]) -> None:
+    def join(self, waiting: Sequence[tuple[int, Prompt]]) -> None:
         """Take requests, with their places in the answer, into the batch."""
         ...
 
-    def advance(self) -> None:
+    def decode_step(self) -> None:
         """One more note for each row."""
         ...
 
@@ -46,8 +46,8 @@ class Decoder(Protocol):
         ...
 
 
-class Composing(Protocol):
-    """What ``Composer`` does, for whoever is given one."""
+class PromptDecoder(Protocol):
+    """What ``BatchDecoder`` does, for whoever is given one."""
 
     def check(self, request: Prompt) -> None:
         """Refuse what cannot be composed."""
@@ -57,20 +57,20 @@ class Composing(Protocol):
         """The composed notes of each request, in order."""
         ...
 
-    def player(self) -> Decoder:
+    def new_batch(self) -> Decoder:
         """A batch that nobody has entered yet."""
         ...
 
 
-class Composer:
+class BatchDecoder:
     """Composes for many requests at once with one checkpoint."""
 
     def __init__(
-        self, checkpoint: Checkpoint, *, rows: int = 64, guidance: OriginalGuidance | None = None
+        self, checkpoint: Checkpoint, *, batch_size: int = 64, guidance: OriginalGuidance | None = None
     ) -> None:
         self.checkpoint = checkpoint
         self.network = checkpoint.network.to(best_device()).eval().prepared()
-        self.rows = rows
+        self.batch_size = batch_size
         self.guidance = guidance or OriginalGuidance()
 
     def check(self, request: Prompt) -> None:
@@ -117,16 +117,16 @@ class Composer:
             self.check(request)
         waiting = deque(enumerate(requests))
         answers: dict[int, Composed] = {}
-        player = self.player(measuring)
-        while waiting or player.rows:
-            room = min(self.rows - len(player.rows), len(waiting))
+        decoder = self.new_batch(measuring)
+        while waiting or decoder.states:
+            room = min(self.batch_size - len(decoder.states), len(waiting))
             if room:
-                player.enter([waiting.popleft() for _ in range(room)])
-            player.advance()
-            answers.update(player.leave())
+                decoder.join([waiting.popleft() for _ in range(room)])
+            decoder.decode_step()
+            answers.update(decoder.leave())
         return [answers[place] for place in range(len(requests))]
 
-    def player(self, measuring: bool = False) -> BaselineDecoder | ExpressiveDecoder:
+    def new_batch(self, measuring: bool = False) -> BaselineDecoder | ExpressiveDecoder:
         """A batch that nobody has entered yet; whoever lets a request in has checked it."""
         checkpoint = self.checkpoint
         if isinstance(self.network, BaselineNetwork):

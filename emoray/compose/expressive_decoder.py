@@ -1,4 +1,4 @@
-"""Expressive player: a network that carries its state, asked one note at a time for many rows at once.
+"""Expressive decoder: a network that carries its state, asked one note at a time for many rows at once.
 
 Conventions
 -----------
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from emoray.compose.cadence import CHORD, CLOSE_SECONDS, TOGETHER, chord_pitches, closing
 from emoray.compose.classifier_free_guidance import WEIGHT, Lead, bowed
-from emoray.compose.decoder_state import Composed, Row
+from emoray.compose.decoder_state import Composed, DecoderState
 from emoray.compose.original_formulas import GAMMA, prescribed_temperature, tempo_factor, time_factor
 from emoray.compose.pitch_guidance import Played, bent
 from emoray.compose.prefill import HEARD, heard_notes, joined, prefilled, taken
@@ -56,7 +56,7 @@ EVERY = np.ones(len(GROUPS), np.bool_)
 
 
 @dataclass(eq=False)
-class _ExpressiveState(Row):
+class _ExpressiveState(DecoderState):
     own: NDArray[np.float32] = None  # type: ignore[assignment]  # [A] the seed's attributes
     aimed_at: tuple[float, float] | None = None
     """(valence, arousal) that ``aimed`` is for."""
@@ -75,7 +75,7 @@ class _ExpressiveState(Row):
         if self.aimed_at != (valence, arousal):
             self.aimed_at = (valence, arousal)
             self.aimed = target(self.own, valence, arousal, fitted_map())
-            far = float(bowed(np.array(self.request.strength)))
+            far = float(bowed(np.array(self.prompt.strength)))
             if far < 1:
                 self.aimed = self.own + np.float32(far) * (self.aimed - self.own)
         return self.aimed
@@ -90,7 +90,7 @@ class _Batch:
     """What is the same for every note of the rows in a batch, worked out when the batch changes."""
 
     def __init__(self, rows: Sequence[_ExpressiveState], guidance: OriginalGuidance) -> None:
-        asked = [row.request for row in rows]
+        asked = [row.prompt for row in rows]
         self.modes = [row.mode for row in rows]
         self.led = np.array([index for index, row in enumerate(rows) if row.is_led], np.int64)
         self.weights = np.array([WEIGHT[rows[index].mode] for index in self.led]).reshape(-1, 2)
@@ -121,7 +121,7 @@ class ExpressiveDecoder:
         self.network, self.preset, self.clusters, self.guidance = network, preset, clusters, guidance
         self.device = network.heads.weight.device
         self.measuring = measuring
-        self.rows: list[_ExpressiveState] = []
+        self.states: list[_ExpressiveState] = []
         self.crowd = _Batch((), guidance)
         self.state = network.start(0)
         """[G] of the uncond rows, then of the told ones."""
@@ -132,15 +132,15 @@ class ExpressiveDecoder:
         self.played = np.empty((0, preset.lookahead, 4))
         """[B, lookahead, 4] the last composed notes as predicted: pitch, step, duration, velocity."""
 
-    def enter(self, waiting: Sequence[tuple[int, Prompt]]) -> None:
+    def join(self, waiting: Sequence[tuple[int, Prompt]]) -> None:
         """Take requests, with their places in the answer, into the batch."""
         rows = [self._entering(place, request) for place, request in waiting]
-        seeds = [row.request.seed[-HEARD:] for row in rows]
+        seeds = [row.prompt.seed[-HEARD:] for row in rows]
         led = [index for index, row in enumerate(rows) if row.is_led]
         nothing = [np.zeros((len(seed) - 1, CONDITIONS), np.float32) for seed in seeds]
         known = [condition(attributes_ahead(seeds[index], self.preset.lookahead)[1:], EVERY) for index in led]
         state = prefilled(self.network, [*seeds, *(seeds[index] for index in led)], [*nothing, *known])
-        before, all_before, added = len(self.rows), len(self.state.ring), len(rows)
+        before, all_before, added = len(self.states), len(self.state.ring), len(rows)
         uncond = [*range(before), *range(all_before, all_before + added)]
         told = [*range(before, all_before), *range(all_before + added, all_before + len(state.ring))]
         self.state = taken(joined(self.state, state), [*uncond, *told])
@@ -148,28 +148,28 @@ class ExpressiveDecoder:
         self.recent = np.concatenate([self.recent, [_last_pitches(seed) for seed in seeds]])
         self.window = np.concatenate([self.window, [_last_window(seed) for seed in seeds]])
         self.played = np.concatenate([self.played, np.zeros((added, *self.played.shape[1:]))])
-        self.rows += rows
-        self.crowd = _Batch(self.rows, self.guidance)
+        self.states += rows
+        self.crowd = _Batch(self.states, self.guidance)
 
     def leave(self) -> list[tuple[int, Composed]]:
         """The pieces of the requests that are over, which leave the batch."""
-        over = [(row.place, row.piece) for row in self.rows if row.is_over]
+        over = [(row.index, row.piece) for row in self.states if row.is_over]
         if over:
-            going = {index for index, row in enumerate(self.rows) if row.is_over}
-            stay = [index for index in range(len(self.rows)) if index not in going]
+            going = {index for index, row in enumerate(self.states) if row.is_over}
+            stay = [index for index in range(len(self.states)) if index not in going]
             led = self.crowd.led.tolist()
-            told = [len(self.rows) + place for place, index in enumerate(led) if index not in going]
+            told = [len(self.states) + place for place, index in enumerate(led) if index not in going]
             self.state = taken(self.state, [*stay, *told])
             self.last, self.recent, self.window = self.last[stay], self.recent[stay], self.window[stay]
             self.played = self.played[stay]
-            self.rows = [self.rows[index] for index in stay]
-            self.crowd = _Batch(self.rows, self.guidance)
+            self.states = [self.states[index] for index in stay]
+            self.crowd = _Batch(self.states, self.guidance)
         return over
 
     @torch.inference_mode()
-    def advance(self) -> None:
+    def decode_step(self) -> None:
         """One more note for each row."""
-        rows = self.rows
+        rows = self.states
         drawn = np.array([row.generator.random(6) for row in rows])
         emotions = np.array([row.emotion for row in rows])
         led = self.crowd.led
@@ -217,9 +217,9 @@ class ExpressiveDecoder:
     def _told(self, emotions: Floats) -> Tensor:
         """[G, 1, A + G] the condition of each row of the network."""
         led = self.crowd.led
-        told = np.zeros((len(self.rows) + len(led), 1, CONDITIONS), np.float32)
+        told = np.zeros((len(self.states) + len(led), 1, CONDITIONS), np.float32)
         if len(led):
-            rows = [self.rows[index] for index in led]
+            rows = [self.states[index] for index in led]
             count = np.array([len(row.composed) for row in rows])
             aimed = np.stack([
                 row.target(valence, arousal)
@@ -227,7 +227,7 @@ class ExpressiveDecoder:
             ])  # fmt: skip
             achieved = played(self.played[led], count)
             wanted = steered(self.crowd.own, aimed, achieved, count, self.played.shape[1])
-            told[len(self.rows) :, 0] = condition(wanted, EVERY)
+            told[len(self.states) :, 0] = condition(wanted, EVERY)
         return torch.from_numpy(told).to(self.device)
 
     def _listen(self, told: Tensor) -> Context:
@@ -248,7 +248,7 @@ class ExpressiveDecoder:
         self, logits: Floats, context: Context, ends: Sequence[tuple[float, int | None]], drawn: Floats
     ) -> Floats:
         """[B] seconds until the next note, without holes; the notes of the close are struck together."""
-        ring = context.ring[: len(self.rows), 0].cpu().numpy().astype(np.float64)
+        ring = context.ring[: len(self.states), 0].cpu().numpy().astype(np.float64)
         latest = np.minimum(ring + LONGEST_SILENCE, LONGEST_WAIT)
         latest = np.where([bool(chord) for _, chord in ends], TOGETHER - 0.001, latest)
         logits = np.where(latest[:, None] >= STEP_EDGES, logits, -np.inf)
@@ -279,10 +279,10 @@ class ExpressiveDecoder:
 
     def _key(self, index: int) -> int:
         """The key that a row closes in: that of its last notes, of the mode that its valence asks for."""
-        row = self.rows[index]
+        row = self.states[index]
         if row.key is None:
             pitches = [pitch for _, _, pitch, _ in row.composed[-self.preset.lookahead :]]
-            valence = row.request.emotion_at(row.clock)[0] if row.is_led else 0.0
+            valence = row.prompt.emotion_at(row.clock)[0] if row.is_led else 0.0
             row.key = key_for(pitch_classes(np.array(pitches)), valence if abs(valence) > 0.5 else 0.0)
         return row.key
 
@@ -299,7 +299,7 @@ class ExpressiveDecoder:
         chosen = self._draw(logits, drawn[:, 0])
         seconds = within_bins(chosen, DURATION_EDGES, drawn[:, 1])
         for sounding in (context.ring, context.duration):
-            left = sounding[: len(self.rows), 0].cpu().numpy().astype(np.float64) - step
+            left = sounding[: len(self.states), 0].cpu().numpy().astype(np.float64) - step
             seconds = np.where((left > 0) & (bins_of(left, DURATION_EDGES) == chosen), left, seconds)
         return np.where([chord is not None for _, chord in ends], CLOSE_SECONDS, seconds)
 
@@ -322,10 +322,10 @@ class ExpressiveDecoder:
         heard = np.concatenate([notes[:, :3], velocity[:, None]], axis=1)
         self.played = np.concatenate([self.played[:, 1:], heard[:, None]], axis=1)
         for row, (pitch, step, duration, _), loud, (_, arousal), (slowing, chord) in zip(
-            self.rows, notes.tolist(), velocity.tolist(), emotions.tolist(), ends, strict=True
+            self.states, notes.tolist(), velocity.tolist(), emotions.tolist(), ends, strict=True
         ):
             spread = SPREAD.get(row.mode, 0.0)
-            tempo = tempo_factor(arousal, row.request.strength, spread) if spread else 1.0
+            tempo = tempo_factor(arousal, row.prompt.strength, spread) if spread else 1.0
             row.hear(
                 step * row.step_factor * tempo * slowing,
                 duration * row.duration_factor * tempo * slowing if chord is None else duration,

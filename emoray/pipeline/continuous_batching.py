@@ -18,7 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from itertools import count
 
-from emoray.compose.decoding import Composing, Decoder
+from emoray.compose.decoding import Decoder, PromptDecoder
 from emoray.config import Prompt
 from emoray.errors import EmorayError
 from emoray.notes import Notes
@@ -32,7 +32,7 @@ class ContinuousBatcher:
 
     def __init__(
         self,
-        composer: Composing,
+        composer: PromptDecoder,
         *,
         rows: int,
         gather: float,
@@ -78,29 +78,29 @@ class ContinuousBatcher:
             time.sleep(self._gather)
             self._looked = time.monotonic()
             try:
-                self._play(self._composer.player())
+                self._play(self._composer.new_batch())
             except Exception:  # noqa: BLE001 whatever it is comes up again below, where its cause is alone
                 self._answer_each_alone()
             self._since = None
 
-    def _play(self, player: Decoder) -> None:
+    def _play(self, decoder: Decoder) -> None:
         """Compose until nobody is left."""
-        while self._let_in(player) or player.rows:
+        while self._let_in(decoder) or decoder.states:
             self._since = time.monotonic()
-            player.advance()
-            for row in player.rows:
-                row.given_up = self._under_way[row.place][1].cancelled()
-            for place, piece in player.leave():
+            decoder.decode_step()
+            for state in decoder.states:
+                state.cancelled = self._under_way[state.index][1].cancelled()
+            for place, piece in decoder.leave():
                 _settle(self._under_way.pop(place)[1], piece.notes)
 
-    def _let_in(self, player: Decoder) -> bool:
+    def _let_in(self, decoder: Decoder) -> bool:
         """Let those who wait enter, if it is time and there is room; says whether any did."""
         began = self._since = time.monotonic()
-        room = self._rows - len(player.rows)
+        room = self._rows - len(decoder.states)
         able = min(room, len(self._waiting))
         self._waited += able * (began - self._looked)
         self._looked = began
-        if not able or self._waited < len(player.rows) * self._toll:
+        if not able or self._waited < len(decoder.states) * self._toll:
             return False
         with self._arrival:
             entering = [self._waiting.popleft() for _ in range(able)]
@@ -108,10 +108,10 @@ class ContinuousBatcher:
         self._under_way |= fit
         self._waited = 0.0
         if fit:
-            player.enter([(place, request) for place, (request, _) in fit.items()])
+            decoder.join([(place, request) for place, (request, _) in fit.items()])
             self._looked = time.monotonic()
             self._toll = min(self._toll or self._looked - began, self._looked - began)
-            self._entered(len(player.rows))
+            self._entered(len(decoder.states))
         return bool(fit)
 
     def _fits(self, asked: Asked) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 import ray
 import torch
 
-from emoray.compose.decoding import Composer
+from emoray.compose.decoding import BatchDecoder
 from emoray.config import CONDITIONED_MODES, GUIDANCE_MODES, Prompt
 from emoray.dataset import corpus
 from emoray.errors import CorpusError
@@ -180,7 +180,7 @@ def compose_case(folder: str | None, openings: list[Notes], composed: int, case:
         )
         for index, seed in enumerate(openings)
     ]  # fmt: skip
-    found = Composer(checkpoint, rows=len(requests)).pieces(requests)
+    found = BatchDecoder(checkpoint, batch_size=len(requests)).pieces(requests)
     pieces = [piece.notes for piece in found]
     return Made(
         pieces=pieces,

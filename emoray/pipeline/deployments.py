@@ -32,7 +32,7 @@ from emoray.web.guards import OPEN_PATHS, observed
 from emoray.web.settings import HttpSettings, ServeSettings
 
 if TYPE_CHECKING:
-    from emoray.compose.decoding import Composing
+    from emoray.compose.decoding import PromptDecoder
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ class ComposerDeployment:
     """Requests composed together with those that are under way when they arrive."""
 
     def __init__(
-        self, settings: ServeSettings, load: Callable[[ServeSettings], tuple[Composing, str]]
+        self, settings: ServeSettings, load: Callable[[ServeSettings], tuple[PromptDecoder, str]]
     ) -> None:
         from emoray.pipeline.continuous_batching import ContinuousBatcher
 

@@ -24,7 +24,7 @@ from emoray.request import GenerationRequest, Result
 from emoray.web.settings import ServeSettings
 
 if TYPE_CHECKING:
-    from emoray.compose.decoding import Composing  # torch, which only the composer's process needs
+    from emoray.compose.decoding import PromptDecoder  # torch, which only the composer's process needs
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Loaders:
 
     faces: Callable[[ServeSettings], ReadFaces]
     seeds: Callable[[ServeSettings], ReadSeed]
-    composer: Callable[[ServeSettings], tuple[Composing, str]]
+    composer: Callable[[ServeSettings], tuple[PromptDecoder, str]]
     """What composes, and the guidance mode for items that name none."""
 
 
@@ -58,16 +58,16 @@ def load_seeds(settings: ServeSettings) -> ReadSeed:
     return lambda item: read_seed(item.seed, subject=item.seed_name, limits=limits, sounding=sounding)
 
 
-def load_composer(settings: ServeSettings) -> tuple[Composing, str]:
+def load_composer(settings: ServeSettings) -> tuple[PromptDecoder, str]:
     """The network with its checkpoint."""
     import torch
 
-    from emoray.compose.decoding import Composer
+    from emoray.compose.decoding import BatchDecoder
     from emoray.model.checkpoint import load_checkpoint
 
     torch.set_num_threads(settings.threads)
     checkpoint = load_checkpoint(settings.checkpoint)
-    return Composer(checkpoint), settings.guidance or checkpoint.guidance
+    return BatchDecoder(checkpoint), settings.guidance or checkpoint.guidance
 
 
 LOADERS = Loaders(load_faces, load_seeds, load_composer)

@@ -69,7 +69,7 @@ def measured(setting: Setting) -> UnitCosts:
     began = time.monotonic()
     import torch
 
-    from emoray.compose.decoding import Composer
+    from emoray.compose.decoding import BatchDecoder
     from emoray.model.checkpoint import load_checkpoint
     from emoray.model.preset import sounds
     from emoray.readers.face import FaceReader
@@ -78,7 +78,7 @@ def measured(setting: Setting) -> UnitCosts:
 
     torch.set_num_threads(1)
     checkpoint, faces = load_checkpoint(setting.checkpoint), FaceReader(setting.faces)
-    composer, guidance = Composer(checkpoint), setting.guidance or checkpoint.guidance
+    composer, guidance = BatchDecoder(checkpoint), setting.guidance or checkpoint.guidance
     read = partial(read_seed, sounding=sounds(setting.checkpoint))
     load = time.process_time()
     midi, voice = (_cost(read, kind) for kind in (setting.samples.midi, setting.samples.voice))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from emoray.compose.baseline_decoder import BaselineDecoder, context, sample_pitches
-from emoray.compose.decoding import Composer
+from emoray.compose.decoding import BatchDecoder
 from emoray.config import MOST_NOTES, BaselinePreset, OriginalGuidance, Prompt
 from emoray.dataset.clusters import fit_clusters
 from emoray.model.baseline import BaselineNetwork
@@ -46,10 +46,10 @@ def mixed_requests(count):
 
 
 def test_a_request_sounds_the_same_alone_in_any_crowd_and_in_any_order():
-    composer, requests = Composer(checkpoint(), rows=16), mixed_requests(40)
+    composer, requests = BatchDecoder(checkpoint(), batch_size=16), mixed_requests(40)
     crowd = composer.compose(requests)
     backwards = composer.compose(requests[::-1])[::-1]
-    small = Composer(checkpoint(), rows=3).compose(requests)
+    small = BatchDecoder(checkpoint(), batch_size=3).compose(requests)
     for number, notes in enumerate(crowd):
         assert notes.tobytes() == backwards[number].tobytes() == small[number].tobytes()
         if number % 5 == 0:
@@ -57,20 +57,20 @@ def test_a_request_sounds_the_same_alone_in_any_crowd_and_in_any_order():
 
 
 def test_a_request_may_not_be_heard_by_its_neighbours():
-    composer = Composer(checkpoint())
+    composer = BatchDecoder(checkpoint())
     one, two = mixed_requests(2)
     louder = dataclasses.replace(two, strength=9.0, valence=-1.0)
     assert composer.compose([one, two])[0].tobytes() == composer.compose([one, louder])[0].tobytes()
 
 
 def test_other_random_seeds_make_other_music():
-    composer, seed = Composer(checkpoint()), tune()
+    composer, seed = BatchDecoder(checkpoint()), tune()
     pieces = composer.compose([Prompt(seed=seed, valence=1.0, random_seed=n) for n in range(4)])
     assert len({piece.tobytes() for piece in pieces}) == 4
 
 
 def test_a_strength_or_a_valence_of_nothing_is_the_mode_none():
-    composer, seed = Composer(checkpoint()), tune()
+    composer, seed = BatchDecoder(checkpoint()), tune()
     plain, weak, neutral, bent = composer.compose(
         [
             Prompt(seed=seed, valence=-1.0, guidance="none"),
@@ -83,14 +83,14 @@ def test_a_strength_or_a_valence_of_nothing_is_the_mode_none():
 
 
 def test_lengths_in_notes_are_kept():
-    [notes] = Composer(checkpoint()).compose([Prompt(seed=tune(), valence=1.0, notes=33)])
+    [notes] = BatchDecoder(checkpoint()).compose([Prompt(seed=tune(), valence=1.0, notes=33)])
     assert len(notes) == 33
 
 
 @pytest.mark.parametrize("seconds", [0.1, 1.0, 7.5])
 def test_lengths_in_seconds_are_kept_to_the_last_sound(seconds):
     seed = tune()
-    [notes] = Composer(checkpoint()).compose([Prompt(seed=seed, valence=-1.0, seconds=seconds)])
+    [notes] = BatchDecoder(checkpoint()).compose([Prompt(seed=seed, valence=-1.0, seconds=seconds)])
     assert len(notes) >= 1
     last = notes["onset"] + notes["duration"] - seed["onset"][-1]
     assert last.max() <= seconds + SHORTEST + 1e-6
@@ -107,7 +107,7 @@ def steady(step, duration):
 
 
 def test_a_request_in_seconds_ends_even_if_the_network_stands_still():
-    [notes] = Composer(checkpoint(steady(-1.0, -1.0))).compose(
+    [notes] = BatchDecoder(checkpoint(steady(-1.0, -1.0))).compose(
         [Prompt(seed=tune(), valence=1.0, seconds=2.0)]
     )
     assert len(notes) == 80 < MOST_NOTES
@@ -116,7 +116,7 @@ def test_a_request_in_seconds_ends_even_if_the_network_stands_still():
 
 def test_composed_notes_come_after_the_seed_and_stay_on_the_piano():
     for request in mixed_requests(12):
-        [notes] = Composer(checkpoint()).compose([request])
+        [notes] = BatchDecoder(checkpoint()).compose([request])
         assert notes["onset"][0] > request.seed["onset"][-1]
         if request.guidance != "original-literal":
             assert notes["pitch"].min() >= LOWEST_KEY
@@ -125,7 +125,7 @@ def test_composed_notes_come_after_the_seed_and_stay_on_the_piano():
 
 def test_happy_is_faster_than_sad_by_gamma_and_otherwise_keeps_the_predicted_times():
     """Same random seed, so the same gamma g: steps are 1 - g against 1 + g of what the network said."""
-    composer, seed = Composer(checkpoint(steady(0.25, 0.2))), tune()
+    composer, seed = BatchDecoder(checkpoint(steady(0.25, 0.2))), tune()
     happy, sad = composer.compose(
         [Prompt(seed=seed, valence=valence, notes=20, random_seed=5) for valence in (1.0, -1.0)]
     )
@@ -136,11 +136,11 @@ def test_happy_is_faster_than_sad_by_gamma_and_otherwise_keeps_the_predicted_tim
 
 def test_the_window_holds_what_was_predicted_so_that_gamma_does_not_compound():
     loaded = checkpoint(steady(0.25, 0.2))
-    player = BaselineDecoder(loaded.network.prepared(), loaded.preset, loaded.clusters, OriginalGuidance())
-    player.enter([(0, Prompt(seed=tune(), valence=-1.0))])
+    decoder = BaselineDecoder(loaded.network.prepared(), loaded.preset, loaded.clusters, OriginalGuidance())
+    decoder.join([(0, Prompt(seed=tune(), valence=-1.0))])
     for _ in range(25):
-        player.advance()
-    np.testing.assert_array_equal(player.windows[0, :, 1], np.float32(0.25))
+        decoder.decode_step()
+    np.testing.assert_array_equal(decoder.windows[0, :, 1], np.float32(0.25))
 
 
 def test_a_short_seed_is_repeated_until_it_fills_the_window():
@@ -153,7 +153,7 @@ def test_a_short_seed_is_repeated_until_it_fills_the_window():
 
 def test_a_long_seed_counts_by_its_end():
     long = tune(300)
-    composer = Composer(checkpoint())
+    composer = BatchDecoder(checkpoint())
     whole, tail = composer.compose([Prompt(seed=part, valence=1.0) for part in (long, long[-100:])])
     assert whole["pitch"].tolist() == tail["pitch"].tolist()
 
@@ -178,7 +178,7 @@ def test_temperature_0_takes_the_likeliest_and_the_largest_number_a_pitch_that_h
 
 def test_a_tempered_strength_towards_nothing_comes_to_the_mode_none():
     """original-tempered divides by beta, so without its score it is the network's own distribution."""
-    composer, seed = Composer(checkpoint()), tune()
+    composer, seed = BatchDecoder(checkpoint()), tune()
     plain, faint = composer.compose(
         [
             Prompt(seed=seed, valence=1.0, guidance="none"),

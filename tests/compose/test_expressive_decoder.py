@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from emoray.compose.decoding import Composer
+from emoray.compose.decoding import BatchDecoder
 from emoray.config import ExpressivePreset, Prompt
 from emoray.dataset.clusters import fit_clusters
 from emoray.errors import RequestError
@@ -35,7 +35,7 @@ def checkpoint():
     return Checkpoint(network=network, preset=preset, clusters=clusters, metrics={}, fingerprint="test")
 
 
-COMPOSER = Composer(checkpoint(), rows=8)
+COMPOSER = BatchDecoder(checkpoint(), batch_size=8)
 
 
 def tune(count=40, random_seed=0):
@@ -66,7 +66,7 @@ def composed(**asked):
 def test_a_request_sounds_the_same_alone_in_any_crowd_and_in_any_order():
     requests = mixed_requests(20)
     crowd = COMPOSER.compose(requests)
-    backwards = Composer(checkpoint(), rows=3).compose(requests[::-1])[::-1]
+    backwards = BatchDecoder(checkpoint(), batch_size=3).compose(requests[::-1])[::-1]
     for request, one, two in zip(requests, crowd, backwards, strict=True):
         np.testing.assert_array_equal(one, two)
         np.testing.assert_array_equal(one, COMPOSER.compose([request])[0])
@@ -159,7 +159,7 @@ def test_modes_and_arousal_that_a_seed_checkpoint_does_not_know_are_refused():
 
     preset = BaselinePreset(hidden=8)
     clusters = checkpoint().clusters
-    baseline_composer = Composer(
+    baseline_composer = BatchDecoder(
         Checkpoint(
             network=BaselineNetwork(8), preset=preset, clusters=clusters, metrics={}, fingerprint="test"
         )

@@ -10,8 +10,8 @@ from concurrent.futures import CancelledError
 import numpy as np
 import pytest
 
-from emoray.compose.decoder_state import Composed, Row
-from emoray.compose.decoding import Composer
+from emoray.compose.decoder_state import Composed, DecoderState
+from emoray.compose.decoding import BatchDecoder
 from emoray.config import Prompt
 from emoray.errors import RequestError
 from emoray.model.checkpoint import load_checkpoint
@@ -45,29 +45,29 @@ class Slow:
             raise TypeError("a bug")
         return [SEED[:1] for _ in requests]
 
-    def player(self) -> SlowPlayer:
-        return SlowPlayer(self)
+    def new_batch(self) -> SlowDecoder:
+        return SlowDecoder(self)
 
 
-class SlowPlayer:
+class SlowDecoder:
     def __init__(self, composer: Slow) -> None:
         self.composer = composer
-        self.rows: list[Row] = []
+        self.states: list[DecoderState] = []
 
-    def enter(self, waiting: Sequence[tuple[int, Prompt]]) -> None:
-        self.rows += [Row(place, asked, np.random.default_rng(0)) for place, asked in waiting]
+    def join(self, waiting: Sequence[tuple[int, Prompt]]) -> None:
+        self.states += [DecoderState(place, asked, np.random.default_rng(0)) for place, asked in waiting]
 
-    def advance(self) -> None:
+    def decode_step(self) -> None:
         self.composer.hold.wait()
         time.sleep(0.005)
-        self.composer.crowds.append([row.request.random_seed for row in self.rows])
-        self.composer.compose([row.request for row in self.rows])
-        for row in self.rows:
-            row.hear(0.1, 0.1, 60, 80)
+        self.composer.crowds.append([state.prompt.random_seed for state in self.states])
+        self.composer.compose([state.prompt for state in self.states])
+        for state in self.states:
+            state.hear(0.1, 0.1, 60, 80)
 
     def leave(self) -> list[tuple[int, Composed]]:
-        over = [(row.place, row.piece) for row in self.rows if row.is_over]
-        self.rows = [row for row in self.rows if not row.is_over]
+        over = [(state.index, state.piece) for state in self.states if state.is_over]
+        self.states = [state for state in self.states if not state.is_over]
         return over
 
 
@@ -124,7 +124,7 @@ def test_it_says_how_long_it_has_been_at_one_note():
 
 @pytest.mark.parametrize("preset", ["baseline", "expressive"])
 def test_music_is_the_same_bytes_as_when_all_come_at_once(preset):
-    composer = Composer(load_checkpoint(PRETRAINED / preset))
+    composer = BatchDecoder(load_checkpoint(PRETRAINED / preset))
     mode = composer.checkpoint.guidance
     asked = [
         Prompt(
