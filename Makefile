@@ -32,7 +32,7 @@ ifdef RAY_ADDRESS
 export RAY_AUTH_MODE ?= token
 endif
 
-.PHONY: help setup demo test test-fast check format doctor ingest cluster train pretrain evaluate gallery bench lock clean
+.PHONY: help setup demo test test-fast test-full check format doctor ingest cluster train pretrain evaluate gallery bench lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -51,11 +51,14 @@ $(READY): requirements.lock requirements-no-deps.lock pyproject.toml
 demo: $(READY) ## Go through everything on the embedded pieces, and compose with the shipped network
 	$(BIN)/emoray demo
 
-test: $(READY) test-fast ## All tests: fast ones first, then those on a local Ray
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m ray
+test: $(READY) test-fast ## All tests: those without a cluster, then those on a local Ray
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "ray and not full" tests/ray tests/faults
 
-test-fast: $(READY) ## The tests that need no Ray
-	$(BIN)/python -m pytest -q -n auto -m "not ray"
+test-fast: $(READY) ## The tests that start no Ray cluster
+	$(BIN)/python -m pytest -q -n auto emoray tests/unit tests/fuzz tests/repository
+
+test-full: $(READY) test-fast ## All tests at full length: ten kills, long trainings; takes an hour
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m ray tests/ray tests/faults
 
 check: $(READY) ## Lint, formatting, types
 	$(BIN)/ruff check .

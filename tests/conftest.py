@@ -1,16 +1,13 @@
-"""Ray for the tests: one local cluster for the whole run, started by the first test that asks for it.
+"""One local Ray cluster for each test process, started by the first test that asks for it.
 
-What takes long to make and is only looked at is made once too.
-
-A test that needs it carries ``pytestmark = pytest.mark.ray`` and takes the fixture ``ray_cluster``. Such
-tests run last, and warnings do not fail them: Ray's own code warns.
+The tests in ``tests/ray`` and ``tests/faults`` carry ``pytestmark = pytest.mark.ray`` and take the fixture
+``ray_cluster``. The other folders need no cluster.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,51 +40,11 @@ os.environ.update(LOOKS | QUIET)  # here, because Ray reads them when it is impo
 os.environ.pop("RAY_ADDRESS", None)  # tests never join a cluster that somebody works on
 
 
-SHARE_A_TRAINING = {"tests/faults/test_training.py", "tests/pipeline/test_train_expressive.py"}
-ALL_ON_RAY = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.ray\b", re.MULTILINE)
-
-
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """A module that has none of the tests asked for is not imported: all together would take half a minute.
-
-    True leaves it out; None leaves that to others.
-    """
-    asked: str = config.option.markexpr
-    if collection_path.suffix != ".py" or asked not in ("ray", "not ray"):
-        return None
-    text = collection_path.read_text()
-    unasked = "mark.ray" not in text if asked == "ray" else ALL_ON_RAY.search(text)
-    return True if unasked else None
-
-
-def pytest_collection_modifyitems(items: list[pytest.GenerationRequest]) -> None:
-    """Fast pure tests first; then those on Ray, the faults, which take longest, before the others."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Ray's own code warns, so warnings do not fail the tests that start it."""
     for item in items:
         if item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.filterwarnings("ignore"))  # Ray's own code warns
-    items.sort(key=_order)  # stable: files stay together
-
-
-def _order(item: pytest.GenerationRequest) -> int:
-    if not item.get_closest_marker("ray"):
-        return 0
-    return 1 if item.path.parent.name == "faults" else 2
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """The tests of a file run in one process, as ``loadfile`` has it, and so do files that share a training.
-
-    (The groups of pytest-xdist 3.8 have no effect under pytest 9.2.)
-    """
-    from xdist.scheduler import LoadFileScheduling
-
-    class Shared(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file: str = super()._split_scope(nodeid)
-            return "training" if file in SHARE_A_TRAINING else file
-
-    return Shared(config, log) if config.option.dist == "loadfile" else None
+            item.add_marker(pytest.mark.filterwarnings("ignore"))
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 import ray
-from faults.batches import SETTINGS, good, music, plan, start_driver, told, wait_for, write_manifest
-from faults.length import rounds
+from batches import SETTINGS, good, music, plan, start_driver, told, wait_for, write_manifest
+from length import kills
 
 from emoray.batch.audit import results, status, verify
 from emoray.batch.fence import LOCK, fence_of
@@ -29,7 +29,6 @@ from emoray.storage import storage_path
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
-ROUNDS = rounds(2)
 ROWS = 40
 
 
@@ -72,10 +71,11 @@ def expect_the_same(out: Path, whole: Path) -> None:
     assert verify(out).sound, "that is: no stray, temporary, damaged or doubled file either"
 
 
-def test_a_driver_that_is_killed_again_and_again_loses_nothing(drive, manifest, whole, tmp_path):
+@kills(2)
+def test_a_driver_that_is_killed_again_and_again_loses_nothing(rounds, drive, manifest, whole, tmp_path):
     """Lost: nothing. SIGKILL at random moments, with --resume each time, then a drive that is let be."""
     chance, out = random.Random(7), tmp_path / "out"
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         driver, before = drive(out), fence_of(storage_path(out))
         wait_for(lambda before=before: fence_of(storage_path(out)) > before, driver)
         time.sleep(chance.uniform(0.0, 4.0))
@@ -86,10 +86,11 @@ def test_a_driver_that_is_killed_again_and_again_loses_nothing(drive, manifest, 
     expect_the_same(out, whole)
 
 
-def test_ctrl_c_is_one_line_and_code_130_whenever_it_comes(drive, manifest, whole, tmp_path):
+@kills(2)
+def test_ctrl_c_is_one_line_and_code_130_whenever_it_comes(rounds, drive, manifest, whole, tmp_path):
     """Lost: nothing. A driver that had ended before it was interrupted may also have ended well."""
     chance, out = random.Random(11), tmp_path / "out"
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         driver, before = drive(out), fence_of(storage_path(out))
         wait_for(lambda before=before: fence_of(storage_path(out)) > before, driver)
         time.sleep(chance.uniform(0.0, 4.0))

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import ray
 import torch
-from faults.length import AT_LENGTH, rounds
+from length import kills
 from safetensors.torch import load_file
 
 from emoray.config import BaselinePreset
@@ -31,7 +31,7 @@ from emoray.writers.midi import midi_bytes
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
-ROUNDS, EPOCHS = rounds(1), 3
+EPOCHS = 3
 Emoray = Callable[..., subprocess.Popen[str]]
 
 
@@ -102,13 +102,14 @@ def write_tunes(folder: Path) -> None:
     (folder / "list.csv").write_text("\n".join(lines) + "\n")
 
 
-def test_ingest_that_is_interrupted_goes_on_as_if_it_had_not_been(emoray, tmp_path):
+@kills(1)
+def test_ingest_that_is_interrupted_goes_on_as_if_it_had_not_been(rounds, emoray, tmp_path):
     """Lost: nothing. The corpus is there as a whole or not at all."""
     midi, chance = tmp_path / "midi", random.Random(13)
     write_tunes(midi)
     ingest = ["ingest", midi, "--metadata", midi / "list.csv", "--out"]
     takes = finished(emoray(*ingest, tmp_path / "corpus"))
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         if interrupted(emoray(*ingest, tmp_path / "again", "--overwrite"), takes, chance):
             assert not [path for path in tmp_path.glob("again*") if path.name != "again"], "a staging folder"
         if (tmp_path / "again").exists():
@@ -129,8 +130,9 @@ def test_training_that_is_interrupted_ends_with_one_line(emoray, tunes, tmp_path
     assert interrupted(emoray(*training(tunes, tmp_path / "run")), 12.0, random.Random(17))
 
 
-@AT_LENGTH
-def test_training_that_is_interrupted_goes_on_as_if_it_had_not_been(emoray, tunes, tmp_path):
+@pytest.mark.full
+@pytest.mark.parametrize("rounds", [10])
+def test_training_that_is_interrupted_goes_on_as_if_it_had_not_been(rounds, emoray, tunes, tmp_path):
     """Lost: nothing. The weights are the same in the end."""
     clusters = EmotionClusters.load(tunes / "emotion.json")
     whole = RunFolder.at(tmp_path / "whole", {"preset": "baseline"}, clusters, resume=False)
@@ -138,7 +140,7 @@ def test_training_that_is_interrupted_goes_on_as_if_it_had_not_been(emoray, tune
     train(tunes / "corpus", whole, BaselinePreset(epochs=EPOCHS, epoch_windows=2_000), TrainSettings())
     takes, chance = time.monotonic() - started, random.Random(13)
     command = training(tunes, tmp_path / "run")
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         interrupted(emoray(*command), takes, chance)
     finished(emoray(*command))
     ours, theirs = (load_file(tmp_path / name / "weights.safetensors") for name in ("run", "whole"))

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from faults import two_nodes
-from faults.batches import SETTINGS, good, music, plan, told, write_manifest
-from faults.length import AT_LENGTH
+import two_nodes
+from batches import SETTINGS, good, music, plan, told, write_manifest
 from safetensors.torch import load_file
 from tunes import PRESET, corpus_of_tunes, run_of, tune
 
@@ -68,7 +67,7 @@ def test_a_node_lost_under_ingest_and_one_under_a_batch_change_no_byte(tmp_path,
     assert verify(tmp_path / "out").sound
 
 
-@AT_LENGTH
+@pytest.mark.full
 def test_a_node_lost_in_training_changes_neither_loss_nor_weights(tmp_path):
     """Lost: nothing but the epoch under way, which is trained again."""
     corpus_of_tunes(tmp_path)
@@ -82,7 +81,7 @@ def test_a_node_lost_in_training_changes_neither_loss_nor_weights(tmp_path):
     assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())
 
 
-@AT_LENGTH
+@pytest.mark.full
 def test_a_batch_whose_head_is_gone_ends_and_goes_on_elsewhere(tmp_path):
     """Lost: nothing that was committed."""
     manifest = write_manifest(tmp_path, [good(number) for number in range(40)])

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from batches import DEADLY, ENDLESS, SETTINGS, composed, good, plan, write_manifest
 from composers import AtOnce
-from faults.batches import DEADLY, ENDLESS, SETTINGS, composed, good, plan, write_manifest
 
 from emoray.batch.audit import results, verify
 from emoray.batch.folder import BatchSettings

@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from batches import processes_of_these_tests
 from composers import AtOnce
-from faults.batches import processes_of_these_tests
-from faults.length import rounds
+from length import kills
 
 from emoray.config import Prompt
 from emoray.notes import Notes, as_notes
@@ -28,8 +28,6 @@ from emoray.request import GenerationRequest
 from emoray.web.settings import ServeSettings
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
-
-ROUNDS = rounds(2)
 
 
 def compose(book: Path, requests: Sequence[Prompt]) -> list[Notes]:
@@ -53,7 +51,8 @@ def at_work(book: Path) -> list[int]:
     return [pid for pid, when in begun.items() if time.time() - when < 0.08]
 
 
-def test_replicas_that_are_killed_under_load_leave_no_row_unanswered(tmp_path):
+@kills(2)
+def test_replicas_that_are_killed_under_load_leave_no_row_unanswered(rounds, tmp_path):
     """Lost: nothing. Every row has the bytes that it has when nobody is killed."""
     settings = ServeSettings(
         app="killed", max_batch_size=4, composer_replicas=2, face_cpus=0.1, seed_cpus=0.1, composer_cpus=0.1
@@ -71,7 +70,7 @@ def test_replicas_that_are_killed_under_load_leave_no_row_unanswered(tmp_path):
 
     def hunt() -> None:
         chance, pause = random.Random(5), 0.0
-        while not over.wait(pause) and len(killed) < ROUNDS:
+        while not over.wait(pause) and len(killed) < rounds:
             pause = 0.02
             for pid in at_work(tmp_path)[:1]:
                 killed.append(pid)

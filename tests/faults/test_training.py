@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from faults.batches import processes_of_these_tests
+from batches import processes_of_these_tests
 from safetensors.torch import load_file
 from tunes import PRESET, TWO_WORKERS, run_of
 
@@ -53,7 +53,7 @@ def test_a_worker_that_is_killed_in_an_epoch_and_then_the_driver_with_all_of_its
     """
     out = tmp_path / "killed"
     driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, Path(__file__).parents[1], tunes, out],
+        [sys.executable, "-c", DRIVER, Path(__file__).parents[1] / "helpers", tunes, out],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:

@@ -9,7 +9,7 @@ from emoray.errors import ConfigError
 from emoray.pipeline.service import app
 from emoray.web.settings import HttpSettings, ServeSettings
 
-pytestmark = pytest.mark.ray  # imports Serve, which warns
+pytestmark = pytest.mark.filterwarnings("ignore")  # Serve's
 
 TOKEN = "a token nobody guesses"
 

@@ -10,7 +10,6 @@ import pytest
 from emoray.dataset import corpus
 from emoray.errors import CorpusError
 from emoray.notes import as_notes
-from emoray.pipeline import parts
 from emoray.pipeline.ingest import SHARD_FILES, ingest, list_files, write_part
 from emoray.writers.midi import midi_bytes
 
@@ -59,14 +58,6 @@ def test_the_same_files_make_the_same_bytes(collection, tmp_path):
     ingest(collection, tmp_path / "one")
     ingest(collection, tmp_path / "two")
     assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
-
-
-@pytest.mark.ray
-def test_ray_makes_the_bytes_that_this_process_makes(ray_cluster, collection, tmp_path, monkeypatch):
-    ingest(collection, tmp_path / "by ray", metadata=collection / "metadata.csv")
-    monkeypatch.setattr(parts, "under_ray", lambda: False)
-    ingest(collection, tmp_path / "here", metadata=collection / "metadata.csv")
-    assert bytes_of(tmp_path / "by ray") == bytes_of(tmp_path / "here")
 
 
 def bytes_of(corpus):

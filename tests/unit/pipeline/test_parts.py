@@ -24,11 +24,6 @@ def test_each_table_is_worked_on_once(monkeypatch):
     assert found(doubled, plus=1) == DOUBLED
 
 
-@pytest.mark.ray
-def test_each_table_is_worked_on_once_by_ray_too(ray_cluster):
-    assert found(doubled, plus=1) == DOUBLED
-
-
 def test_a_bug_in_the_work_is_raised(monkeypatch):
     monkeypatch.setattr("emoray.pipeline.parts.under_ray", lambda: False)
     with pytest.raises(ZeroDivisionError):

@@ -16,7 +16,7 @@ from emoray.readers.face import FaceReader, choose, classify
 from emoray.readers.pictures import decode
 from emoray.readers.xception import MiniXception
 
-FACES = Path(__file__).parents[3] / "shared" / "data" / "faces"
+FACES = Path(__file__).parents[4] / "shared" / "data" / "faces"
 
 
 @pytest.fixture(scope="module")

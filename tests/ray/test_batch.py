@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults.batches import (
+from batches import (
     SETTINGS,
     composed,
     fake_engine,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import time
-import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from emoray.pipeline.metrics import TABLE, Metric, record, timed
 from emoray.pipeline.shards import record_rows
 from emoray.request import GenerationRequest
 
-DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana.json"
+DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana.json"
 SUFFIX = {"counter": "_total", "gauge": "", "histogram": "_bucket"}
 EXPORTED = {f"ray_{metric.name.removesuffix('_total')}{SUFFIX[metric.kind]}" for metric in TABLE}
 """As Prometheus sees them."""
@@ -173,46 +171,3 @@ def test_the_dashboard_asks_for_rates_failures_and_quantiles():
             )
         elif metric.kind == "gauge":
             assert f"last_over_time(ray_{metric.name}" in text, "Ray forgets a gauge after 20 s"
-
-
-def scraped(until: Callable[[str], bool]) -> str:
-    """What the node exports for Prometheus, once it holds what is waited for."""
-    import ray
-
-    [node] = ray.nodes()
-    for _ in range(180):
-        url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as page:
-            text = page.read().decode()
-        if until(text):
-            return text
-        time.sleep(0.5)
-    raise AssertionError("waited for a minute and a half")
-
-
-def value(text: str, name: str, **tags: str) -> float:
-    """Summed over processes."""
-    lines = [line for line in text.splitlines() if line.startswith(f"{name}{{")]
-    lines = [line for line in lines if all(f'{tag}="{word}"' in line for tag, word in tags.items())]
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
-
-
-@pytest.mark.ray
-def test_a_node_exports_what_its_workers_record(ray_cluster):
-    import ray
-
-    @ray.remote
-    def work() -> str:  # statuses of its own, for other tests have recorded before
-        record_rows([{"status": "good", "milliseconds": 200}] * 3 + [{"status": "bad", "milliseconds": 900}])
-        workers.record_epoch(Standing(epoch=7, history=[{"train_loss": 2.0, "validation_loss": 3.0}]))
-        return str(ray.get_runtime_context().get_worker_id())
-
-    mine = {"split": "validation", "WorkerId": ray.get(work.remote())}
-    rows = "ray_emoray_batch_rows_total"
-    loss = "ray_emoray_train_loss"
-    text = scraped(lambda text: value(text, rows, status="good") > 0 and value(text, loss, **mine) > 0)
-    assert (value(text, rows, status="good"), value(text, rows, status="bad")) == (3, 1)
-    assert value(text, loss, **mine) == 3
-    assert value(text, "ray_emoray_batch_row_seconds_bucket", le="0.3") >= 3
-    assert value(text, "ray_emoray_batch_row_seconds_count") >= 4
-    assert "# HELP ray_emoray_batch_rows_total Manifest rows committed." in text

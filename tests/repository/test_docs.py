@@ -14,7 +14,7 @@ from emoray.cli import app
 from emoray.config import Limits
 from emoray.web.settings import HttpSettings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").glob("*.md")]
 README, MAP = (ROOT / name for name in ("README.md", "ARCHITECTURE.md"))
 

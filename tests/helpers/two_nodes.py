@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from batches import SETTINGS, plan, start_driver, wait_for
 from ray.cluster_utils import Cluster
 
 from emoray.pipeline import ingest as ingesting
 from emoray.pipeline.batch import run_batch
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from faults.batches import SETTINGS, plan, start_driver, wait_for
 
 SMALL = {"num_cpus": 2, "object_store_memory": 80_000_000}
 write_part = ingesting.write_part

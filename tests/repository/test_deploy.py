@@ -17,7 +17,7 @@ import yaml
 from emoray.cli import app
 from emoray.web.settings import HttpSettings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 FILES = [
     ROOT / "cluster.yaml",
@@ -140,7 +140,7 @@ def serve_config():
     return yaml.safe_load(KUBERAY["rayservice"]["spec"]["serveConfigV2"])
 
 
-@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore")  # Serve's
 def test_serve_accepts_the_config_and_knows_every_key_of_it():
     from ray.serve import schema
 
@@ -155,7 +155,7 @@ def test_serve_accepts_the_config_and_knows_every_key_of_it():
         assert keys.keys() <= kind.model_fields.keys()
 
 
-@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore")  # Serve's
 def test_the_config_names_a_builder_that_takes_its_args_and_refuses_to_start_without_a_token(monkeypatch):
     from importlib import import_module
 

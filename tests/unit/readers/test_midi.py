@@ -14,7 +14,7 @@ from emoray.config import Limits
 from emoray.errors import MidiError
 from emoray.readers.midi import read_midi
 
-MAESTRO = Path(__file__).parents[3] / "shared" / "data" / "maestro-v2"
+MAESTRO = Path(__file__).parents[4] / "shared" / "data" / "maestro-v2"
 
 
 def midi(*tracks, kind=1, ticks=480):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "emoray"
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
 FILES = {str(path.relative_to(PACKAGE).with_suffix("")): path for path in PACKAGE.rglob("[a-z]*.py")}

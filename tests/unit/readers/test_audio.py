@@ -15,7 +15,7 @@ from emoray.errors import AudioError
 from emoray.readers import melody
 from emoray.readers.audio import RATE, decode, levels, read_audio, track
 
-VOICES = Path(__file__).parents[3] / "shared" / "data" / "voices"
+VOICES = Path(__file__).parents[4] / "shared" / "data" / "voices"
 MELODY = [60, 62, 64, 65, 67, 67, 64, 60]
 
 

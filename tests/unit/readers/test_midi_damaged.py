@@ -12,7 +12,7 @@ from emoray.errors import MidiError
 from emoray.readers.midi import read_midi
 from emoray.writers.midi import midi_bytes
 
-MAESTRO = Path(__file__).parents[3] / "shared" / "data" / "maestro-v2"
+MAESTRO = Path(__file__).parents[4] / "shared" / "data" / "maestro-v2"
 
 
 def assert_survives(data: bytes, generator: np.random.Generator) -> None:
