@@ -120,3 +120,55 @@ def test_jobs_hold_no_logic(path):
 @pytest.mark.parametrize("room", FILES)
 def test_every_module_opens_with_what_it_is(room):
     assert ast.get_docstring(ast.parse(FILES[room].read_text()))
+
+
+LONGEST = 400
+
+
+@pytest.mark.parametrize("room", FILES)
+def test_no_module_is_longer_than_a_reader_can_hold(room):
+    assert len(FILES[room].read_text().splitlines()) <= LONGEST
+
+
+SHARED_NAMES = {"log"}
+"""Names that mean the same in every module: ``log`` is the logger of the module."""
+COMMANDS = {"evaluate", "ingest", "plan", "train"}
+"""Commands of the command line, named as the functions that they call."""
+DOUBLED = {
+    "Asked", "CHORD", "CHUNK", "CLASSES", "COLUMNS", "Checkpoint", "EMOTIONS", "EVERY", "Engine", "FEW",
+    "FIELDS", "FITTED", "FORMATS", "FURTHEST", "Faces", "GAIN", "Given", "HIGHEST", "HOP", "LONGEST",
+    "LONGEST_DURATION", "LONGEST_STEP", "MOST_BYTES", "MUSIC", "PARTS", "PLACES", "Preset",
+    "RANDOM_SEED", "RATE", "RAY_START", "RECENT", "REMEDY", "RUN", "SCALES", "SCHEMA", "SCRATCH",
+    "SECONDS", "SIDE", "SLOWEST", "SPLITS", "SPREAD", "SUMMARY", "Samples", "TOGETHER", "WEIGHTS",
+    "WINDOW", "Weights", "Work", "added", "app", "busy", "decode", "difference", "features_of",
+    "limited", "observed", "page", "parts", "pieces_of", "results", "status", "train_epoch",
+    "validation_sums", "verify", "write_part",
+}  # fmt: skip
+"""Names that still mean two things. The list only gets shorter."""
+
+
+def defined(path):
+    """Every public name that a module defines at its top level."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names = [node.name]
+        elif isinstance(node, ast.Assign):
+            names = [
+                name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)
+            ]
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names = [node.target.id]
+        else:
+            names = []
+        yield from (name for name in names if not name.startswith("_"))
+
+
+def test_no_name_means_two_things_in_two_modules():
+    homes = {}
+    for room, path in FILES.items():
+        for name in set(defined(path)) - SHARED_NAMES:
+            homes.setdefault(name, []).append(room)
+    for name in COMMANDS:
+        homes[name] = [room for room in homes[name] if not room.startswith("cli/")]
+    doubled = {name: rooms for name, rooms in homes.items() if len(rooms) > 1}
+    assert {name: rooms for name, rooms in doubled.items() if name not in DOUBLED} == {}
