@@ -22,7 +22,7 @@ from figures import CORES
 
 from emoray.generation import generate_results
 from emoray.notes import as_notes
-from emoray.pipeline.stages import LOADERS
+from emoray.pipeline.worker import LOADERS
 from emoray.readers.manifest import read_manifest
 from emoray.request import GenerationRequest
 from emoray.web.settings import ServeSettings

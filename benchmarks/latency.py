@@ -22,7 +22,7 @@ from server import serving
 
 from emoray.demo.files import write_demo
 from emoray.generation import generate_results
-from emoray.pipeline.stages import LOADERS
+from emoray.pipeline.worker import LOADERS
 from emoray.request import GenerationRequest
 from emoray.web.settings import ServeSettings
 

@@ -92,7 +92,7 @@ def refuse(_name):
 
 def enter(folder):
     """All that a driver does before its first shard."""
-    from emoray.pipeline.batch import run_batch
+    from emoray.pipeline.batch_driver import run_batch
 
     with contextlib.suppress(EnteredError):
         run_batch(folder / "manifest.jsonl", folder / "out", SETTINGS, engine=engine_plan())
@@ -100,7 +100,7 @@ def enter(folder):
 
 def resume(folder):
     """A drive that finds every shard done."""
-    from emoray.pipeline.batch import run_batch
+    from emoray.pipeline.batch_driver import run_batch
 
     table, out = folder / "manifest.jsonl", folder / "out"
     summary = run_batch(table, out, SETTINGS, engine=engine_plan(), resume=True)
@@ -150,7 +150,7 @@ def grains_here(count):
 
 
 def hand_out(count):
-    """Tasks as ``pipeline/batch.py`` makes them of shards."""
+    """Tasks as ``pipeline/batch_driver.py`` makes them of shards."""
     import ray.data
 
     blocks = [pa.table({"shard": pa.array([number], pa.int64())}) for number in range(count)]

@@ -154,7 +154,7 @@ def _products(batch_size, rounds):
 def second_epoch(workers, corpus, clusters, folder):
     """Seconds of the second epoch by so many workers of one CPU each."""
     from emoray.pipeline.run_folder import RunFolder
-    from emoray.pipeline.train import TrainSettings, train
+    from emoray.pipeline.training import TrainSettings, train
 
     preset = replace(PRESET, span=480, epoch_spans=256, epochs=2, validation_notes=2_000)
     run = RunFolder.at(folder / f"by-{time.time_ns()}", {"preset": "expressive"}, clusters, resume=False)
@@ -167,7 +167,7 @@ def by_workers():
     import ray
 
     from emoray.cli.shared import start_ray
-    from emoray.pipeline.cluster import cluster_corpus
+    from emoray.pipeline.clustering import cluster_corpus
     from emoray.pipeline.ingest import ingest
     from emoray.writers.midi import midi_bytes
 

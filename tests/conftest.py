@@ -95,7 +95,7 @@ def undisturbed(tunes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     """A run of the expressive preset on those tunes by two workers, which nobody disturbed."""
     from tunes import PRESET, TWO_WORKERS, run_of
 
-    from emoray.pipeline.train import train
+    from emoray.pipeline.training import train
 
     run = run_of(tmp_path_factory.mktemp("runs") / "undisturbed", tunes)
     return run, train(tunes / "corpus", run, PRESET, TWO_WORKERS)

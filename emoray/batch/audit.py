@@ -17,10 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from emoray.batch import ledger
-from emoray.batch.fence import is_driven
 from emoray.batch.folder import Run
 from emoray.batch.ledger import Layout, StoredRow
-from emoray.batch.publish import scratch_files
+from emoray.batch.publish import is_running, scratch_files
 from emoray.batch.stored_manifest import entry_ids
 from emoray.storage import StoragePath, concurrent_map, storage_path
 
@@ -77,7 +76,7 @@ class Watch:
 
     def look(self) -> Status:
         """How far the batch is now."""
-        running = is_driven(self._layout.out)  # first: what its driver commits meanwhile is seen below
+        running = is_running(self._layout.out)  # first: what its driver commits meanwhile is seen below
         there = ledger.part_files(self._layout)
         known = {number: part for number, part in self._parts.items() if part.file == there.get(number)}
         new = [number for number in there if number not in known]

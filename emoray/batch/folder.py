@@ -20,9 +20,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from emoray.batch.fence import FENCES, LOCK
 from emoray.batch.ledger import Layout
-from emoray.batch.publish import SCRATCH, publish
+from emoray.batch.publish import FENCES, LOCK, SCRATCH, publish
 from emoray.batch.stored_manifest import MANIFEST
 from emoray.config import BATCH_VERSION, GUIDANCE_MODES, RANGES, from_fields
 from emoray.errors import BatchError, ConfigError

@@ -5,9 +5,9 @@ Conventions
 A batch folder holds::
 
     run.json                   what is run: fingerprints, settings, versions, counts (folder.py)
-    run.lock                   held by the driver (fence.py)
-    fences/<number>            in its stead on an object store (fence.py)
-    manifest/part-<number>.parquet  the checked entries (entries.py)
+    run.lock                   held by the driver (publish.py)
+    fences/<number>            instead of the lock on an object store (publish.py)
+    manifest/part-<number>.parquet  the checked entries (stored_manifest.py)
     midi/<prefix>/<id>.mid     music; the prefix is the first two hex digits of the id's sha256
     results/part-<shard>.parquet   one results row for each entry of the shard, in order
 

@@ -1,13 +1,13 @@
 """Grain: the rows that are answered and committed together, as one worker does it; without Ray.
 
-Whatever is wrong with a row ends up in its results row. What is wrong with the folder (disk full, lock
-taken over, Serve gone) is the ``problem`` of the shard, which the driver raises: it would hit every other
-shard as well.
+Whatever is wrong with a row ends up in its results row. What is wrong with the folder (disk full, lock taken
+over, Serve gone) is the ``problem`` of the shard, which the driver raises: it would hit every other shard as
+well.
 
 A row can also end the process that answers it (out of memory, a crash in a library), or never end. The worker
-that finds that its shard killed another (``tries.py``) asks no longer for all rows together but for one after
-the other, each in a process of its own. So the row at fault is found, tried a few times and failed, and its
-neighbours are answered.
+that finds that its shard killed another (``publish.py``) asks no longer for all rows together but for one
+after the other, each in a process of its own. So the row at fault is found, tried a few times and failed, and
+its neighbours are answered.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from typing import Any
 import pyarrow as pa
 
 from emoray.batch import ledger
-from emoray.batch.attempts import counted
-from emoray.batch.fence import refuse_overtaken
 from emoray.batch.ledger import Layout, StoredRow
+from emoray.batch.publish import count_deaths, refuse_overtaken
 from emoray.batch.stored_manifest import read_manifest_rows
 from emoray.config import Limits
 from emoray.emotion import parse_curve
@@ -50,7 +49,7 @@ class Work:
 
     layout: Layout
     root: StoragePath
-    fence: int
+    fencing_token: int
     guidance: str | None
     strength: float
     without_seed: bool
@@ -85,7 +84,7 @@ def process_shards(
     tell: Tell = lambda _: None,
 ) -> pa.Table:
     """[shard] to rows of ``SUMMARY``: a task of Ray Data."""
-    drive = (str(work.layout.out), work.fence)
+    drive = (str(work.layout.out), work.fencing_token)
 
     def engine(items: Sequence[GenerationRequest]) -> list[tuple[Result, int]]:
         if drive not in _engines:  # only now: a shard whose items go alone needs none
@@ -114,12 +113,12 @@ def process_shard(
         committed, or None.
     """
     try:
-        refuse_overtaken(work.layout.out, work.fence)  # before a mark that its drive no longer sweeps
-        with counted(work.layout, number, work.fence) as deaths:
+        refuse_overtaken(work.layout.out, work.fencing_token)  # before a mark that its drive no longer sweeps
+        with count_deaths(work.layout.part(number), work.fencing_token) as deaths:
             if deaths >= work.attempts:
                 raise _fatal(work, number, deaths)
             rows, kept, music = _answered(work, number, alone if alone and deaths else engine)
-            refuse_overtaken(work.layout.out, work.fence)
+            refuse_overtaken(work.layout.out, work.fencing_token)
             ledger.commit(work.layout, number, rows, music)
     except (BatchError, ClusterError) as err:
         return {"shard": number, "rows": 0, "ok": 0, "failed": 0, "problem": [str(err.subject), err.reason]}

@@ -16,7 +16,7 @@ from typing import NoReturn
 from emoray.cli import batch, demo, interrupt, learning, maintenance, music, plan  # each adds its commands
 from emoray.cli.shared import app, complain
 from emoray.errors import EmorayError
-from emoray.pipeline.environment import LIBRARIES
+from emoray.pipeline.resources import LIBRARIES
 
 __all__ = ["app", "batch", "demo", "learning", "main", "maintenance", "music", "plan"]
 

@@ -58,7 +58,7 @@ def batch_run(
         faces=faces,
     )
     start_ray(local=local)
-    from emoray.pipeline.batch import run_batch
+    from emoray.pipeline.batch_driver import run_batch
 
     _tell(out, run_batch(manifest, out, settings, resume=resume, root=root))
 
@@ -138,7 +138,7 @@ def batch_retry(
 ) -> None:
     """Answer the failed rows of a batch again."""
     start_ray(local=local)
-    from emoray.pipeline.batch import retry_failed
+    from emoray.pipeline.batch_driver import retry_failed
 
     _tell(out, retry_failed(out))
 

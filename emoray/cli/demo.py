@@ -88,7 +88,7 @@ def _fresh(out: Path) -> None:
 
 def _batch(manifest: Path, out: Path) -> list[dict[str, Any]]:
     from emoray.batch.audit import results
-    from emoray.pipeline.batch import run_batch
+    from emoray.pipeline.batch_driver import run_batch
 
     summary = run_batch(manifest, out)
     rows = [dict(row) for row in results(out)]

@@ -64,7 +64,7 @@ def cluster(
     labelled = read_labels(labels) if labels else []
     start_ray_for(open_corpus(corpus).rows * PIECE_SECONDS, local=local)
     from emoray.dataset.clusters import cluster_report
-    from emoray.pipeline.cluster import cluster_corpus
+    from emoray.pipeline.clustering import cluster_corpus
     from emoray.writers.plot import cluster_picture
 
     clusters, features = cluster_corpus(corpus, labelled, random_seed=random_seed)
@@ -126,8 +126,8 @@ def train(
         say(f"{out}: already complete; train into a new folder to do it again")
         return
     start_ray(local=local)
-    from emoray.pipeline.train import TrainSettings
-    from emoray.pipeline.train import train as fit
+    from emoray.pipeline.training import TrainSettings
+    from emoray.pipeline.training import train as fit
 
     standing = fit(
         corpus,
@@ -167,14 +167,14 @@ def evaluate(
     else:
         start_ray_for(open_corpus(corpus).notes * NOTE_SECONDS, local=local)
     from emoray.evaluate import tables
-    from emoray.pipeline.evaluate import evaluate as run
+    from emoray.pipeline.evaluation import evaluate as run
 
     folder = None if str(checkpoint) == "pretrained" else checkpoint
     report = run(folder, corpus, split=split, beside=beside or [])
     say(f"{report['split']}: {report['pieces']} pieces, {report['likelihood']['notes']:,} notes")
     say(tables.as_text(*tables.likelihood_rows(report)))
     if everything:
-        from emoray.pipeline.control import evaluate_control
+        from emoray.pipeline.evaluation import evaluate_control
 
         report["control"] = evaluate_control(folder, corpus, split=split, seeds=seeds, composed=notes)
         _say_control(report["control"])

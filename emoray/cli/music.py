@@ -22,7 +22,7 @@ from emoray.cli.shared import (
 )
 from emoray.config import DEFAULT_NOTES
 from emoray.errors import ConfigError, EmorayError
-from emoray.pipeline.environment import PASSING_ON
+from emoray.pipeline.resources import PASSING_ON
 from emoray.request import GenerationRequest, Result
 
 
@@ -163,6 +163,6 @@ def serve(
         faces=faces,
     )
     start_ray(local=local, environment=PASSING_ON)  # for Serve's proxy; replicas have their own
-    from emoray.pipeline.serve import serve_http
+    from emoray.pipeline.serve_deployment import serve_http
 
     serve_http(settings, http, ready=lambda url: say(f"{url}: POST /v1/generate, GET /docs; Ctrl-C stops"))

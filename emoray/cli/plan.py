@@ -16,8 +16,7 @@ from emoray.config import DEFAULT_NOTES
 from emoray.errors import ConfigError
 
 if TYPE_CHECKING:
-    from emoray.planning.costs import Machines, UnitCosts, Workload
-    from emoray.planning.estimate import Plan
+    from emoray.planning.estimate import Machines, Plan, UnitCosts, Workload
 
 BUSY = 0.8
 """Of a core; a calibration that got less is said to have been disturbed."""
@@ -42,24 +41,26 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Tell how long a batch will take, after measuring its steps here for some seconds."""
-    from emoray.planning import calibration, costs, estimate, survey
+    from emoray.planning import estimate, measurement
 
     if (rows is None) == (manifest is None):
         raise ConfigError("plan", "needs either --rows or --manifest; give one of them")
     if manifest is not None:
-        found = survey.survey(read_bytes(manifest), manifest.name, root or manifest.parent, engine)
+        found = measurement.survey(read_bytes(manifest), manifest.name, root or manifest.parent, engine)
     else:
-        asked = costs.Workload(rows=rows or 0, notes=notes, voices=voices, pictures=pictures, engine=engine)
-        found = survey.assumed(asked)
-    setting = calibration.Setting(
+        asked = estimate.Workload(
+            rows=rows or 0, notes=notes, voices=voices, pictures=pictures, engine=engine
+        )
+        found = measurement.assumed(asked)
+    setting = measurement.Setting(
         samples=found.samples,
         checkpoint=checkpoint,
         guidance=guidance,
         faces=faces,
         folder=storage,
     )
-    machines = costs.Machines(nodes=nodes, cpus=cpus or calibration.CORES)
-    measured = calibration.calibrate(setting, found.intake)
+    machines = estimate.Machines(nodes=nodes, cpus=cpus or measurement.CORES)
+    measured = measurement.calibrate(setting, found.intake)
     made = estimate.plan(found.work, machines, measured)
     gains = estimate.faster(found.work, machines, measured)
     if as_json:
@@ -87,8 +88,8 @@ def _lines(work: Workload, machines: Machines, made: Plan) -> Iterator[str]:
 
 
 def _assumptions(work: Workload, costs: UnitCosts, made: Plan, gpus: int) -> Iterator[str]:
-    from emoray.planning.calibration import CORES
     from emoray.planning.estimate import composed
+    from emoray.planning.measurement import CORES
 
     mix = f"{work.voices:.0%} recordings, {work.pictures:.0%} pictures"
     yield f"rows of {composed(work, costs):.0f} composed notes, {mix}"

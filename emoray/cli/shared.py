@@ -15,7 +15,7 @@ from emoray import logs
 from emoray.cli.cluster_head import answers, watch_head
 from emoray.config import GUIDANCE_MODES
 from emoray.errors import ClusterError, ConfigError
-from emoray.pipeline.environment import LIBRARIES
+from emoray.pipeline.resources import LIBRARIES
 
 log = logging.getLogger("emoray")
 

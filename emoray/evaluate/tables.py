@@ -2,7 +2,7 @@
 
 Conventions
 -----------
-Reports are the dictionaries that ``pipeline/evaluate.py`` and ``pipeline/control.py`` return; a table shows
+Reports are the dictionaries that ``pipeline/evaluation.py`` returns; a table shows
 what is in them and computes nothing.
 """
 

@@ -22,7 +22,7 @@ from emoray.compose.decoding import Decoder, PromptDecoder
 from emoray.config import Prompt
 from emoray.errors import EmorayError
 from emoray.notes import Notes
-from emoray.pipeline.stages import together_or_alone
+from emoray.pipeline.failures import together_or_alone
 
 Asked = tuple[Prompt, "Future[Notes]"]
 

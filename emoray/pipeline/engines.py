@@ -1,8 +1,8 @@
-"""Engines: what answers the items of a batch, in Ray Serve or inside the workers of Ray Data.
+"""Engines: the two ways to answer the requests of a batch, planned before anything starts.
 
-An engine reaches a worker as a function that builds it there, so models are loaded once a worker and never
-pickled. Both engines give the same music; ``serve`` shares one network among all workers and with anybody
-else, ``data`` gives each worker its own and needs no service.
+Engine ``serve`` shares one network among all workers and with other clients; engine ``data`` loads everything
+in each worker and needs no service. Both give the same music. An engine reaches a worker as a function that
+builds it there: models are loaded once a worker and never pickled.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ import ray
 from emoray.batch.folder import BatchSettings, serve_workers
 from emoray.batch.shard import Engine
 from emoray.errors import ClusterError
-from emoray.pipeline.data_engine import data_engine
-from emoray.pipeline.isolation import isolated, limited
-from emoray.pipeline.stages import LOADERS, load_faces
+from emoray.pipeline.failures import isolated, limited
+from emoray.pipeline.worker import LOADERS, data_engine, load_faces
 from emoray.readers.face import FaceReader
 from emoray.web.settings import ServeSettings
 
@@ -119,7 +118,7 @@ def plan_engine(settings: BatchSettings, rows: int) -> EnginePlan:
             start=lambda _: contextlib.nullcontext(within),
             alone=isolated(build, attempts=settings.attempts, seconds=settings.timeout),
         )
-    from emoray.pipeline.serve import cpus_needed  # Serve, which the other engine does without
+    from emoray.pipeline.serve_deployment import cpus_needed  # Serve, which the other engine does without
     from emoray.pipeline.serve_engine import WORKER_CPUS, serving, staffed
 
     stages = staffed(stages, there, rows)

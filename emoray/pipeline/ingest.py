@@ -23,8 +23,8 @@ import pyarrow as pa
 from emoray.dataset import corpus
 from emoray.dataset.corpus import CorpusSummary
 from emoray.errors import CorpusError
+from emoray.pipeline.corpus_tasks import on_each
 from emoray.pipeline.metrics import record
-from emoray.pipeline.parts import on_each
 from emoray.progress import Meter
 from emoray.readers.metadata import PieceMetadata, read_metadata
 

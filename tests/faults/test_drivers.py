@@ -22,9 +22,9 @@ from batches import SETTINGS, good, music, plan, start_driver, told, wait_for, w
 from length import kills
 
 from emoray.batch.audit import results, status, verify
-from emoray.batch.fence import LOCK, fence_of
+from emoray.batch.publish import LOCK, latest_token
 from emoray.errors import BatchError
-from emoray.pipeline.batch import Summary, run_batch
+from emoray.pipeline.batch_driver import Summary, run_batch
 from emoray.storage import storage_path
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
@@ -76,8 +76,8 @@ def test_a_driver_that_is_killed_again_and_again_loses_nothing(rounds, drive, ma
     """Lost: nothing. SIGKILL at random moments, with --resume each time, then a drive that is let be."""
     chance, out = random.Random(7), tmp_path / "out"
     for _ in range(rounds):
-        driver, before = drive(out), fence_of(storage_path(out))
-        wait_for(lambda before=before: fence_of(storage_path(out)) > before, driver)
+        driver, before = drive(out), latest_token(storage_path(out))
+        wait_for(lambda before=before: latest_token(storage_path(out)) > before, driver)
         time.sleep(chance.uniform(0.0, 4.0))
         driver.kill()
         driver.communicate()
@@ -91,8 +91,8 @@ def test_ctrl_c_is_one_line_and_code_130_whenever_it_comes(rounds, drive, manife
     """Lost: nothing. A driver that had ended before it was interrupted may also have ended well."""
     chance, out = random.Random(11), tmp_path / "out"
     for _ in range(rounds):
-        driver, before = drive(out), fence_of(storage_path(out))
-        wait_for(lambda before=before: fence_of(storage_path(out)) > before, driver)
+        driver, before = drive(out), latest_token(storage_path(out))
+        wait_for(lambda before=before: latest_token(storage_path(out)) > before, driver)
         time.sleep(chance.uniform(0.0, 4.0))
         driver.send_signal(signal.SIGINT)
         said, _ = driver.communicate(timeout=60)
@@ -113,7 +113,7 @@ def test_a_second_driver_is_refused_and_one_that_was_overtaken_commits_nothing_m
     wait_for(lambda: list((out / "results").glob("part-*")), driver)
     with pytest.raises(BatchError, match=f"is in use by process {driver.pid}"):
         finish(manifest, out)
-    later = f"{fence_of(storage_path(out)) + 1} process 1 on elsewhere".ljust(200) + "\n"
+    later = f"{latest_token(storage_path(out)) + 1} process 1 on elsewhere".ljust(200) + "\n"
     descriptor = os.open(out / LOCK, os.O_WRONLY)
     os.pwrite(descriptor, later.encode(), 0)
     os.close(descriptor)

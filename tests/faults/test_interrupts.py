@@ -26,7 +26,7 @@ from emoray.dataset import corpus
 from emoray.dataset.clusters import EmotionClusters
 from emoray.notes import as_notes
 from emoray.pipeline.run_folder import RunFolder
-from emoray.pipeline.train import TrainSettings, train
+from emoray.pipeline.training import TrainSettings, train
 from emoray.writers.midi import midi_bytes
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]

@@ -21,9 +21,9 @@ from tunes import PRESET, corpus_of_tunes, run_of, tune
 
 from emoray.batch.audit import status, verify
 from emoray.dataset import corpus
-from emoray.pipeline.batch import run_batch
+from emoray.pipeline.batch_driver import run_batch
 from emoray.pipeline.ingest import ingest
-from emoray.pipeline.train import TrainSettings, train
+from emoray.pipeline.training import TrainSettings, train
 from emoray.writers.midi import midi_bytes
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]

@@ -21,10 +21,10 @@ from emoray.batch.folder import BatchSettings
 from emoray.config import Prompt
 from emoray.errors import BatchError
 from emoray.notes import Notes, as_notes
-from emoray.pipeline.batch import run_batch
-from emoray.pipeline.isolation import isolated
+from emoray.pipeline.batch_driver import run_batch
+from emoray.pipeline.failures import isolated
 from emoray.pipeline.serve_engine import serving
-from emoray.pipeline.stages import Loaders
+from emoray.pipeline.worker import Loaders
 from emoray.request import GenerationRequest, Result
 from emoray.web.settings import ServeSettings
 

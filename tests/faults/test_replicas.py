@@ -21,9 +21,9 @@ from length import kills
 
 from emoray.config import Prompt
 from emoray.notes import Notes, as_notes
-from emoray.pipeline import serve as door
-from emoray.pipeline.client import answer_all
-from emoray.pipeline.stages import Loaders
+from emoray.pipeline import serve_deployment as door
+from emoray.pipeline.serve_engine import answer_all
+from emoray.pipeline.worker import Loaders
 from emoray.request import GenerationRequest
 from emoray.web.settings import ServeSettings
 

@@ -19,7 +19,7 @@ from batches import processes_of_these_tests
 from safetensors.torch import load_file
 from tunes import PRESET, TWO_WORKERS, run_of
 
-from emoray.pipeline.train import train
+from emoray.pipeline.training import train
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -27,7 +27,7 @@ DRIVER = """
 import sys, ray
 from pathlib import Path
 ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-from emoray.pipeline.train import train
+from emoray.pipeline.training import train
 sys.path.insert(0, sys.argv[1])
 from tunes import PRESET, TWO_WORKERS, run_of
 tunes, out = Path(sys.argv[2]), Path(sys.argv[3])

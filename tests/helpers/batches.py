@@ -23,9 +23,9 @@ from ray import cloudpickle
 from emoray.batch.audit import results
 from emoray.batch.folder import BatchSettings
 from emoray.batch.shard import Engine
-from emoray.pipeline.batch import run_batch
+from emoray.pipeline.batch_driver import run_batch
 from emoray.pipeline.engines import EnginePlan
-from emoray.pipeline.isolation import isolated, limited
+from emoray.pipeline.failures import isolated, limited
 from emoray.request import GenerationRequest, Result
 
 SETTINGS = BatchSettings(shard=4)

@@ -9,10 +9,10 @@ import numpy as np
 from emoray.config import ExpressivePreset
 from emoray.dataset.clusters import EmotionClusters
 from emoray.notes import Notes, as_notes
-from emoray.pipeline.cluster import cluster_corpus
+from emoray.pipeline.clustering import cluster_corpus
 from emoray.pipeline.ingest import ingest
 from emoray.pipeline.run_folder import RunFolder
-from emoray.pipeline.train import TrainSettings
+from emoray.pipeline.training import TrainSettings
 from emoray.writers.midi import midi_bytes
 
 PRESET = ExpressivePreset(

@@ -19,7 +19,7 @@ from batches import SETTINGS, plan, start_driver, wait_for
 from ray.cluster_utils import Cluster
 
 from emoray.pipeline import ingest as ingesting
-from emoray.pipeline.batch import run_batch
+from emoray.pipeline.batch_driver import run_batch
 
 SMALL = {"num_cpus": 2, "object_store_memory": 80_000_000}
 write_part = ingesting.write_part
@@ -78,8 +78,8 @@ def train(folder: Path) -> None:
     """Two workers, each as large as a node."""
     from tunes import PRESET, run_of
 
-    from emoray.pipeline.train import TrainSettings
-    from emoray.pipeline.train import train as fit
+    from emoray.pipeline.training import TrainSettings
+    from emoray.pipeline.training import train as fit
 
     fit(
         folder / "corpus", run_of(folder / "run", folder), PRESET, TrainSettings(workers=2, cpus_per_worker=2)

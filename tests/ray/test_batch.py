@@ -30,8 +30,8 @@ from batches import (
 from emoray.batch.audit import results, status, verify
 from emoray.batch.folder import BatchSettings
 from emoray.errors import BatchError, ClusterError, ManifestError
-from emoray.pipeline import batch
-from emoray.pipeline.batch import Summary, retry_failed, run_batch
+from emoray.pipeline import batch_driver
+from emoray.pipeline.batch_driver import Summary, retry_failed, run_batch
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -186,14 +186,14 @@ def test_a_worker_that_dies_costs_time_and_nothing_else(run, whole, tmp_path):
 
 
 def test_an_interrupted_batch_says_how_far_it_is_and_goes_on(run, tmp_path, monkeypatch):
-    out, advance = tmp_path / "out", batch.Meter.advance
+    out, advance = tmp_path / "out", batch_driver.Meter.advance
 
     def interrupted(meter, count):
         advance(meter, count)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(batch.Meter, "advance", interrupted)
+        patch.setattr(batch_driver.Meter, "advance", interrupted)
         with pytest.raises(
             KeyboardInterrupt, match=r"interrupted: \d+ of 40 rows done; run again with --resume"
         ):

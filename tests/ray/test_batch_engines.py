@@ -18,7 +18,7 @@ from emoray.errors import CheckpointError, ConfigError
 from emoray.model.baseline import BaselineNetwork
 from emoray.model.checkpoint import save_checkpoint
 from emoray.notes import as_notes
-from emoray.pipeline.batch import run_batch
+from emoray.pipeline.batch_driver import run_batch
 from emoray.pipeline.engines import plan_engine
 from emoray.readers.midi import read_midi
 from emoray.writers.midi import midi_bytes

@@ -15,12 +15,11 @@ import pytest
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from emoray.batch.audit import results, status, verify
-from emoray.batch.fence import driving
 from emoray.batch.folder import BatchSettings
-from emoray.batch.publish import publish
+from emoray.batch.publish import hold_folder, publish
 from emoray.errors import BatchError, ManifestError
-from emoray.pipeline import batch
-from emoray.pipeline.batch import retry_failed, run_batch
+from emoray.pipeline import batch_driver
+from emoray.pipeline.batch_driver import retry_failed, run_batch
 from emoray.pipeline.engines import EnginePlan
 from emoray.request import GenerationRequest, Result
 from emoray.storage import StoragePath, storage_path
@@ -125,14 +124,14 @@ def test_a_batch_reads_and_writes_a_store_and_mends_its_failures(bucket):
 
 
 def test_an_interrupted_batch_goes_on(bucket, monkeypatch):
-    out, advance = bucket / "out", batch.Meter.advance
+    out, advance = bucket / "out", batch_driver.Meter.advance
 
     def interrupted(meter, count):
         advance(meter, count)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(batch.Meter, "advance", interrupted)
+        patch.setattr(batch_driver.Meter, "advance", interrupted)
         with pytest.raises(KeyboardInterrupt, match=r"interrupted: \d+ of 12 rows done"):
             run(bucket, seconds=0.5)
     assert 2 <= status(out).done < ROWS
@@ -144,15 +143,15 @@ def test_an_interrupted_batch_goes_on(bucket, monkeypatch):
 
 
 def test_a_driver_that_is_taken_over_stops_and_no_row_is_lost_or_doubled(bucket, monkeypatch):
-    out, advance = bucket / "out", batch.Meter.advance
+    out, advance = bucket / "out", batch_driver.Meter.advance
 
     def taken_over(meter, count):
         advance(meter, count)
-        with driving(out):
+        with hold_folder(out):
             pass
 
     with monkeypatch.context() as patch:
-        patch.setattr(batch.Meter, "advance", taken_over)
+        patch.setattr(batch_driver.Meter, "advance", taken_over)
         with pytest.raises(BatchError, match="has been taken over by another run"):
             run(bucket, seconds=0.5)
     assert status(out).done < ROWS

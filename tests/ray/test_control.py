@@ -13,8 +13,7 @@ from emoray.evaluate import tables
 from emoray.evaluate.control import Case
 from emoray.model.checkpoint import load_checkpoint, new_network, save_checkpoint
 from emoray.notes import as_notes
-from emoray.pipeline.control import cases_of, evaluate_control
-from emoray.pipeline.evaluate import evaluate
+from emoray.pipeline.evaluation import cases_of, evaluate, evaluate_control
 from emoray.pipeline.ingest import ingest
 from emoray.writers.figures import evaluation_pictures
 from emoray.writers.midi import midi_bytes

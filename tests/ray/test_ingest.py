@@ -1,7 +1,7 @@
 import pytest
 from tunes import tune
 
-from emoray.pipeline import parts
+from emoray.pipeline import corpus_tasks as parts
 from emoray.pipeline.ingest import SHARD_FILES, ingest
 from emoray.writers.midi import midi_bytes
 

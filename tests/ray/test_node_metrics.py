@@ -10,8 +10,8 @@ import pytest
 import ray
 
 from emoray.model.training import Standing
-from emoray.pipeline import workers
-from emoray.pipeline.shards import record_rows
+from emoray.pipeline import training_workers as workers
+from emoray.pipeline.worker import record_rows
 
 pytestmark = pytest.mark.ray
 

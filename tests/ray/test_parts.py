@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from emoray.pipeline.parts import on_each
+from emoray.pipeline.corpus_tasks import on_each
 
 pytestmark = pytest.mark.ray
 

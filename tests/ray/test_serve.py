@@ -23,10 +23,10 @@ from emoray.config import Prompt
 from emoray.emotion import Evidence
 from emoray.errors import CheckpointError, ClusterError, ConfigError, MidiError
 from emoray.notes import Notes, as_notes
-from emoray.pipeline import serve as door
-from emoray.pipeline.client import answer_all
-from emoray.pipeline.stages import Loaders
-from emoray.pipeline.transient_errors import is_transient
+from emoray.pipeline import serve_deployment as door
+from emoray.pipeline.failures import is_transient
+from emoray.pipeline.serve_engine import answer_all
+from emoray.pipeline.worker import Loaders
 from emoray.request import GenerationRequest
 from emoray.web.settings import HttpSettings, ServeSettings
 

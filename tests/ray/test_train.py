@@ -10,11 +10,11 @@ from emoray.config import BaselinePreset
 from emoray.errors import CheckpointError, ClusterError, CorpusError
 from emoray.model.checkpoint import load_checkpoint
 from emoray.notes import as_notes
-from emoray.pipeline.cluster import cluster_corpus, labelled_pieces
-from emoray.pipeline.evaluate import evaluate
+from emoray.pipeline.clustering import cluster_corpus, labelled_pieces
+from emoray.pipeline.evaluation import evaluate
 from emoray.pipeline.ingest import ingest
 from emoray.pipeline.run_folder import RunFolder
-from emoray.pipeline.train import TrainSettings, check_cluster, check_windows, train
+from emoray.pipeline.training import TrainSettings, check_cluster, check_windows, train
 from emoray.readers.labels import Label
 from emoray.writers.midi import midi_bytes
 

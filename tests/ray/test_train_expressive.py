@@ -10,7 +10,7 @@ from tunes import PRESET, run_of
 from emoray.dataset.corpus import piece_lengths
 from emoray.errors import CorpusError
 from emoray.model.checkpoint import load_checkpoint
-from emoray.pipeline.train import TrainSettings, check_notes, train
+from emoray.pipeline.training import TrainSettings, check_notes, train
 
 pytestmark = pytest.mark.ray
 BRIEF = replace(

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from emoray.batch.attempts import counted
 from emoray.batch.ledger import Layout
-from emoray.batch.publish import publish, scratch_files, sweep
+from emoray.batch.publish import count_deaths, publish, scratch_files, sweep
 from emoray.errors import BatchError
 from emoray.storage import StoragePath
 
@@ -14,18 +13,18 @@ def layout(folder: StoragePath) -> Layout:
     return Layout(folder, rows=8, shard=4)
 
 
-def die_over(layout: Layout, number: int, fence: int) -> None:
+def die_over(layout: Layout, number: int, token: int) -> None:
     """As a worker that is killed: what it would have done in the end is not done."""
-    tries = counted(layout, number, fence)
-    tries.__enter__()
+    attempt = count_deaths(layout.part(number), token)
+    attempt.__enter__()
     [mark] = scratch_files(layout.out)
     data = (layout.out / mark).read_bytes()
-    tries.__exit__(None, None, None)
+    attempt.__exit__(None, None, None)
     publish({layout.out / mark: data})
 
 
-def deaths(layout: Layout, number: int, fence: int) -> int:
-    with counted(layout, number, fence) as found:
+def deaths(layout: Layout, number: int, token: int) -> int:
+    with count_deaths(layout.part(number), token) as found:
         return found
 
 
@@ -39,7 +38,7 @@ def test_who_ends_leaves_no_trace_and_who_is_killed_is_counted(layout):
 
 
 def test_who_ends_by_an_error_leaves_no_trace_either(layout):
-    with pytest.raises(RuntimeError), counted(layout, 0, 1):
+    with pytest.raises(RuntimeError), count_deaths(layout.part(0), 1):
         raise RuntimeError
     assert deaths(layout, 0, 1) == 0
 
@@ -56,7 +55,7 @@ def test_an_error_is_told_although_the_mark_cannot_be_taken_away_either(layout, 
         raise BatchError(self, "cannot be deleted (Read-only file system)")
 
     monkeypatch.setattr(StoragePath, "delete", refuse)
-    with pytest.raises(BatchError, match="cannot be written"), counted(layout, 0, 1):
+    with pytest.raises(BatchError, match="cannot be written"), count_deaths(layout.part(0), 1):
         raise BatchError("part", "cannot be written (Read-only file system)")
     with pytest.raises(BatchError, match="cannot be deleted"):
         deaths(layout, 1, 1)

@@ -6,10 +6,9 @@ import pytest
 
 from emoray.batch import ledger
 from emoray.batch.audit import results, status, verify, watch
-from emoray.batch.fence import driving
 from emoray.batch.folder import Run
 from emoray.batch.ledger import SCHEMA, Layout, music_path
-from emoray.batch.publish import publish
+from emoray.batch.publish import hold_folder, publish
 from emoray.batch.stored_manifest import write_manifest_rows
 from emoray.errors import BatchError
 from emoray.readers.manifest import ManifestRow
@@ -58,7 +57,7 @@ def test_status_counts_what_is_done_and_why_rows_failed(out):
 def test_whether_a_driver_is_at_work_is_known_on_a_disk_only(out):
     on_disk = out.local is not None
     assert status(out).running is (False if on_disk else None)
-    with driving(out):
+    with hold_folder(out):
         assert status(out).running is (True if on_disk else None)
 
 

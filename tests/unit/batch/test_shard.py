@@ -8,9 +8,8 @@ import pytest
 
 from emoray.batch import ledger, shard
 from emoray.batch.audit import status_of
-from emoray.batch.fence import driving
 from emoray.batch.ledger import Layout
-from emoray.batch.publish import publish, scratch_files
+from emoray.batch.publish import hold_folder, publish, scratch_files
 from emoray.batch.shard import Work, process_shard
 from emoray.batch.stored_manifest import write_manifest_rows
 from emoray.errors import ClusterError
@@ -43,7 +42,7 @@ def work(folder: StoragePath) -> Work:
     publish({root / f"{name}.mid": name.encode() for name in ("a", "b", "bad")})
     publish({root / "face.png": b"face"})
     layout = Layout(folder / "out", rows=5, shard=5)
-    with driving(layout.out) as fence:
+    with hold_folder(layout.out) as token:
         pass
     entries = [
         ManifestRow(row=1, id="a", seed="a.mid", valence=1.0),
@@ -53,7 +52,9 @@ def work(folder: StoragePath) -> Work:
         ManifestRow(row=5, id="gone", seed="gone.mid", valence=1.0, error="does not exist", mendable=True),
     ]
     write_manifest_rows(layout, entries)
-    return Work(layout=layout, root=root, fence=fence, guidance="original", strength=2.0, without_seed=True)
+    return Work(
+        layout=layout, root=root, fencing_token=token, guidance="original", strength=2.0, without_seed=True
+    )
 
 
 def test_every_row_has_its_result_and_every_answer_its_file(work):
@@ -120,7 +121,7 @@ def test_a_worker_of_an_earlier_drive_no_longer_commits(work):
     engine = Echo()
 
     def overtaken(items: Sequence[GenerationRequest]) -> list[tuple[Result, int]]:
-        with driving(work.layout.out):
+        with hold_folder(work.layout.out):
             return engine(items)
 
     for answer in (overtaken, engine):  # by a drive that begins meanwhile, and by one that has begun
@@ -152,12 +153,12 @@ def test_a_grain_that_killed_a_worker_is_answered_apart(work, monkeypatch):
     together, apart = Echo(), Echo()
     process_shard(work, 0, together, apart)
     assert (len(together.asked), len(apart.asked)) == (1, 0)
-    monkeypatch.setattr(shard, "counted", lambda *_: contextlib.nullcontext(1))
+    monkeypatch.setattr(shard, "count_deaths", lambda *_: contextlib.nullcontext(1))
     process_shard(work, 0, together, apart)
     assert (len(together.asked), len(apart.asked)) == (1, 1)
 
 
 def test_a_grain_that_kills_every_worker_is_the_problem_of_the_batch(work, monkeypatch):
-    monkeypatch.setattr(shard, "counted", lambda *_: contextlib.nullcontext(work.attempts))
+    monkeypatch.setattr(shard, "count_deaths", lambda *_: contextlib.nullcontext(work.attempts))
     _, reason = process_shard(work, 0, Echo(), Echo())["problem"]
     assert reason.startswith("5 workers died over rows 1 to 5; give workers more memory")

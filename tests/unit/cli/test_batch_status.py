@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from emoray.batch import ledger
-from emoray.batch.fence import driving
 from emoray.batch.folder import Run
 from emoray.batch.ledger import SCHEMA, Layout
+from emoray.batch.publish import hold_folder
 from emoray.batch.stored_manifest import write_manifest_rows
 from emoray.cli import batch, main
 from emoray.readers.manifest import ManifestRow
@@ -70,7 +70,7 @@ def driver(layout: Layout, shards: range, pause: float = 0.2) -> Iterator[None]:
     """Somebody who commits the shards one after the other, and holds the folder until then."""
 
     def drive() -> None:
-        with driving(layout.out):
+        with hold_folder(layout.out):
             began.set()
             for number in shards:
                 time.sleep(pause)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from emoray.cli import main
-from emoray.planning import calibration
-from emoray.planning.costs import Composing, Cost, UnitCosts
+from emoray.planning import measurement
+from emoray.planning.estimate import Composing, Cost, UnitCosts
 
 COSTS = UnitCosts(
     load=3.0,
@@ -37,7 +37,7 @@ def emoray(monkeypatch, capsys) -> Run:
     """Run the command; (exit code, stdout, stderr)."""
 
     def run(*options: str, costs: UnitCosts = COSTS) -> tuple[int, str, str]:
-        monkeypatch.setattr(calibration, "calibrate", lambda _setting, _intake: costs)
+        monkeypatch.setattr(measurement, "calibrate", lambda _setting, _intake: costs)
         monkeypatch.setattr(sys, "argv", ["emoray", "plan", *options])
         with pytest.raises(SystemExit) as ended:
             main()

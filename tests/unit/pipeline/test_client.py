@@ -13,8 +13,8 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from emoray.errors import ClusterError
-from emoray.pipeline.client import MOST_BYTES, TOGETHER, answer_all
-from emoray.pipeline.transient_errors import is_transient
+from emoray.pipeline.failures import is_transient
+from emoray.pipeline.serve_engine import MOST_BYTES, TOGETHER, answer_all
 from emoray.request import GenerationRequest, Result
 
 
@@ -148,7 +148,7 @@ def test_an_application_that_is_gone_ends_the_batch():
 
 def test_pauses_double_and_are_spread(monkeypatch):
     slept: list[float] = []
-    monkeypatch.setattr("emoray.pipeline.client.time.sleep", slept.append)
+    monkeypatch.setattr("emoray.pipeline.serve_engine.time.sleep", slept.append)
     monkeypatch.setattr(Response, "result", lambda *_, **__: (_ for _ in ()).throw(TimeoutError()))
     ask(Handle(ok), attempts=4, pause_s=1.0, jitter=random.Random(1))
     assert len(slept) == 3

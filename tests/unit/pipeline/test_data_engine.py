@@ -9,8 +9,7 @@ from composers import AtOnce
 from emoray.emotion import Evidence
 from emoray.errors import MidiError
 from emoray.notes import as_notes
-from emoray.pipeline.data_engine import answer_each, data_engine
-from emoray.pipeline.stages import Loaders
+from emoray.pipeline.worker import Loaders, answer_each, data_engine
 from emoray.request import GenerationRequest, Result
 from emoray.web.settings import ServeSettings
 
@@ -66,7 +65,7 @@ def test_a_worker_that_composes_by_itself_does_without_serve():
     """Importing it takes longer than importing the engine."""
     code = (
         "import sys\n"
-        "from emoray.pipeline import data_engine, engines, shards, isolation\n"
+        "from emoray.pipeline import engines, failures, worker\n"
         "assert 'ray.serve' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -13,8 +13,8 @@ from ray.serve.exceptions import BackPressureError, ReplicaUnavailableError
 
 from emoray.config import Prompt
 from emoray.notes import Notes, as_notes
-from emoray.pipeline.deployments import LONG_SEED, Answers, Seeds
-from emoray.pipeline.transient_errors import is_transient
+from emoray.pipeline.failures import is_transient
+from emoray.pipeline.serve_application import LONG_SEED, Answers, Seeds
 from emoray.request import GenerationRequest, Result
 from emoray.web.settings import ServeSettings
 

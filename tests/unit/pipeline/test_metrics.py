@@ -14,11 +14,11 @@ import ray
 
 from emoray.dataset.corpus import CorpusSummary
 from emoray.model.training import Standing
-from emoray.pipeline import metrics, workers
-from emoray.pipeline.deployments import record_response, recorded_call, tell
+from emoray.pipeline import metrics, training_workers
 from emoray.pipeline.ingest import record_files
 from emoray.pipeline.metrics import TABLE, Metric, record, timed
-from emoray.pipeline.shards import record_rows
+from emoray.pipeline.serve_application import record_response, recorded_call, tell
+from emoray.pipeline.worker import record_rows
 from emoray.request import GenerationRequest
 
 DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana.json"
@@ -106,7 +106,7 @@ def test_ingest_and_cluster_record_files_notes_and_windows(recorded):
 
 def test_training_records_epochs_losses_notes_and_waiting(recorded):
     history = [{"train_loss": 2.0, "validation_loss": 3.0}]
-    workers.record_epoch(Standing(epoch=7, history=history))
+    training_workers.record_epoch(Standing(epoch=7, history=history))
     assert recorded.sums("emoray_train_epoch") == {"": 7}
     assert recorded.sums("emoray_train_loss") == {"train": 2.0, "validation": 3.0}
 
@@ -115,7 +115,7 @@ def test_training_records_epochs_losses_notes_and_waiting(recorded):
             time.sleep(0.02)
             yield np.zeros(size)
 
-    for _ in workers.recorded(slow(), len):
+    for _ in training_workers.recorded(slow(), len):
         time.sleep(0.1)  # the network at work: no waiting
     assert recorded.sums("emoray_train_notes_total") == {"": 7}
     assert 0.04 <= recorded.sums("emoray_train_wait_seconds_total")[""] < 0.1

@@ -4,7 +4,7 @@ import sys
 import pyarrow as pa
 import pytest
 
-from emoray.pipeline.parts import on_each
+from emoray.pipeline.corpus_tasks import on_each
 
 
 def doubled(table, plus=0):
@@ -20,12 +20,12 @@ def found(work, **options):
 
 
 def test_each_table_is_worked_on_once(monkeypatch):
-    monkeypatch.setattr("emoray.pipeline.parts.under_ray", lambda: False)
+    monkeypatch.setattr("emoray.pipeline.corpus_tasks.under_ray", lambda: False)
     assert found(doubled, plus=1) == DOUBLED
 
 
 def test_a_bug_in_the_work_is_raised(monkeypatch):
-    monkeypatch.setattr("emoray.pipeline.parts.under_ray", lambda: False)
+    monkeypatch.setattr("emoray.pipeline.corpus_tasks.under_ray", lambda: False)
     with pytest.raises(ZeroDivisionError):
         found(lambda table: 1 // 0)
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from emoray.pipeline.serve import cpus_needed
+from emoray.pipeline.serve_deployment import cpus_needed
 from emoray.pipeline.serve_engine import WORKER_CPUS, staffed
 from emoray.web.settings import ServeSettings
 

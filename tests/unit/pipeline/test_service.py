@@ -6,7 +6,7 @@ import pytest
 from ray import serve
 
 from emoray.errors import ConfigError
-from emoray.pipeline.service import app
+from emoray.pipeline.serve_deployment import app
 from emoray.web.settings import HttpSettings, ServeSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Serve's

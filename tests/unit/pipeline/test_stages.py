@@ -18,7 +18,9 @@ from emoray.generation import generate_results
 from emoray.model.baseline import BaselineNetwork
 from emoray.model.checkpoint import save_checkpoint
 from emoray.notes import as_notes
-from emoray.pipeline.stages import LOADERS, answer_together, in_pieces, together_or_alone
+from emoray.pipeline.failures import together_or_alone
+from emoray.pipeline.serve_application import answer_together, in_pieces
+from emoray.pipeline.worker import LOADERS
 from emoray.request import GenerationRequest, Result
 from emoray.web.settings import ServeSettings
 from emoray.writers.midi import midi_bytes

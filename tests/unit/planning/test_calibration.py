@@ -8,15 +8,14 @@ from pathlib import Path
 import pytest
 
 from emoray.model.preset import PRETRAINED
-from emoray.planning import calibration
-from emoray.planning.calibration import Setting, measured
-from emoray.planning.survey import embedded_samples
+from emoray.planning import measurement
+from emoray.planning.measurement import Setting, embedded_samples, measured
 
 
 @pytest.fixture
 def costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name, small in {"FEW": 2, "MANY": 4, "FEW_NOTES": 1, "MORE_NOTES": 3}.items():
-        monkeypatch.setattr(calibration, name, small)
+        monkeypatch.setattr(measurement, name, small)
     samples = embedded_samples(voices=False, pictures=True)
     return measured(
         Setting(

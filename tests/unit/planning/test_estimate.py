@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from emoray.planning import estimate
-from emoray.planning.costs import Composing, Cost, Machines, UnitCosts, Workload
-from emoray.planning.estimate import faster, plan
+from emoray.planning.estimate import Composing, Cost, Machines, UnitCosts, Workload, faster, plan
 
 COSTS = UnitCosts(
     load=3.0,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from emoray.errors import ManifestError
-from emoray.planning.costs import Workload
-from emoray.planning.survey import assumed, embedded_samples, survey
+from emoray.planning.estimate import Workload
+from emoray.planning.measurement import assumed, embedded_samples, survey
 
 ROWS = [
     {"seed": "a.mid", "emotion": "sad", "notes": 40},

@@ -1,4 +1,13 @@
-"""Deployments: the face reader, the seed reader and the composer as Serve stages, and the one that asks them.
+"""Stages: what the deployments run, without Serve, so that a test needs neither replicas nor a network.
+
+Conventions
+-----------
+A loader builds a stage inside its replica; nothing loads at import. In a batch that fails as a whole each
+member is tried alone, so a member harms no neighbour; what it raises is returned as a value, because Serve
+would raise it for all of them.
+
+
+Deployments: the face reader, the seed reader and the composer as Serve stages, and the one that asks them.
 
 Conventions
 -----------
@@ -12,29 +21,111 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ray import serve
 from ray.serve.exceptions import BackPressureError, ReplicaUnavailableError
 
 from emoray.config import Prompt
 from emoray.emotion import Evidence
-from emoray.generation import ReadFaces, ReadSeed
+from emoray.errors import EmorayError
+from emoray.generation import ReadFaces, ReadSeed, answered_or_failed, failed, prompt_or_failure
 from emoray.notes import Notes
-from emoray.pipeline.environment import LIBRARIES, PASSING_ON, WORKING
+from emoray.pipeline.failures import is_transient, together_or_alone
 from emoray.pipeline.metrics import record, timed
-from emoray.pipeline.stages import Loaders, answer_together, in_pieces, together_or_alone
-from emoray.pipeline.transient_errors import is_transient
+from emoray.pipeline.resources import LIBRARIES, PASSING_ON, WORKING
+from emoray.pipeline.worker import Loaders
 from emoray.request import GenerationRequest, Result
 from emoray.web.app import GENERATE_PATH, build_app
 from emoray.web.guards import OPEN_PATHS, observed
 from emoray.web.settings import HttpSettings, ServeSettings
 
 if TYPE_CHECKING:
-    from emoray.compose.decoding import PromptDecoder
+    from emoray.compose.decoding import PromptDecoder  # torch, which only the composer's process needs
+
 
 log = logging.getLogger(__name__)
+
+Asked = TypeVar("Asked")
+Given = TypeVar("Given")
+
+
+Many = Callable[[Sequence[Asked]], Awaitable[list[Given]]]
+
+
+async def answer_together(
+    items: Sequence[GenerationRequest],
+    *,
+    read_faces: Many[bytes, Evidence | Exception],
+    read_seeds: Many[GenerationRequest, Notes | Exception],
+    compose: Many[Prompt, Notes | Exception],
+    guidance: str,
+) -> list[Result | Exception]:
+    """Answer items: their pictures and their seeds at the same time, then the network.
+
+    The same steps as ``generate_results``, with stages that may live in other processes. An item's mistake is
+    its failed result, a bug that it brings out is the exception.
+
+    Raises:
+        Exception: a stage is gone.
+    """
+    pictures = [item.picture for item in items if item.picture is not None]
+    seen, seeds = await asyncio.gather(
+        _each(read_faces, pictures), _each(read_seeds, [replace(item, picture=None) for item in items])
+    )
+    faces = iter(seen)
+    evidence = [None if item.picture is None else next(faces) for item in items]
+    asked = [
+        _asked(item, seed, face, guidance) for item, seed, face in zip(items, seeds, evidence, strict=True)
+    ]
+    composed = iter(await _each(compose, [request for request in asked if isinstance(request, Prompt)]))
+    return await asyncio.to_thread(
+        lambda: [
+            _result(item, request, face, next(composed)) if isinstance(request, Prompt) else request
+            for item, request, face in zip(items, asked, evidence, strict=True)
+        ]
+    )
+
+
+def in_pieces(stage: Many[Asked, Given], size: int) -> Many[Asked, Given]:
+    """The stage, asked for a few at a time: several calls go to whichever replicas have least to do."""
+
+    async def ask(asked: Sequence[Asked]) -> list[Given]:
+        pieces = [asked[first : first + size] for first in range(0, len(asked), size)]
+        answers = await asyncio.gather(*(stage(piece) for piece in pieces))
+        return [answer for given in answers for answer in given]
+
+    return ask
+
+
+async def _each(stage: Many[Asked, Given], asked: Sequence[Asked]) -> list[Given]:
+    return await stage(asked) if asked else []
+
+
+def _asked(
+    item: GenerationRequest, seed: Notes | Exception, evidence: Evidence | Exception | None, guidance: str
+) -> Prompt | Result | Exception:
+    """What to compose for an item, its failed result, or the bug that it brought out."""
+    if isinstance(evidence, Exception):
+        return failed(item, evidence) if isinstance(evidence, EmorayError) else evidence
+    if isinstance(seed, Exception) and not isinstance(seed, EmorayError):
+        return seed
+    return prompt_or_failure(item, seed, evidence, guidance=guidance)
+
+
+def _result(
+    item: GenerationRequest,
+    request: Prompt,
+    evidence: Evidence | Exception | None,
+    composed: Notes | Exception,
+) -> Result | Exception:
+    assert not isinstance(evidence, Exception), "then there is nothing to compose"
+    if isinstance(composed, Exception) and not isinstance(composed, EmorayError):
+        return composed
+    return answered_or_failed(item, request, composed, evidence)
+
 
 SEEDS_AT_ONCE = 4
 """In one call to a seed reader: a shard of recordings takes seconds."""

@@ -19,8 +19,8 @@ from emoray.dataset import corpus
 from emoray.dataset.clusters import EmotionClusters, LabelledPiece, fit_clusters
 from emoray.dataset.features import FEATURES, window_features
 from emoray.errors import CorpusError, EmorayError
+from emoray.pipeline.corpus_tasks import on_parts
 from emoray.pipeline.metrics import record
-from emoray.pipeline.parts import on_parts
 from emoray.progress import Meter
 from emoray.readers.labels import Label
 from emoray.readers.midi import read_midi

@@ -1,31 +1,39 @@
-"""Serve: deploy the application for a batch or behind an HTTP door, and take it down again.
+"""Serve deployment: the application deployed for a batch, behind HTTP or from a Serve config file.
 
 Conventions
 -----------
 The caller has started or joined Ray. A batch opens no port: its application has no route, and if it is the
-first on the cluster, Serve runs without a proxy. What fails here stops the run before its first item.
+first on the cluster, Serve runs without a proxy. An error here stops the command before its first request.
+
+Where others start Serve (KubeRay, ``serve deploy``) the config file says ``import_path:
+emoray.pipeline.serve_deployment:app``. Serve reads where to listen from the file's ``http_options`` and tells
+an application nothing of it, so the file says it twice, there and in ``args``. A file without a host listens
+on all interfaces; ``args`` without one are taken to mean the same.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray import serve
 from ray.serve.config import HTTPOptions
 
-from emoray.errors import ClusterError
-from emoray.pipeline.deployments import application
-from emoray.pipeline.stages import LOADERS, Loaders
-from emoray.pipeline.transient_errors import transient_errors
+from emoray.config import from_fields
+from emoray.errors import ClusterError, ConfigError
+from emoray.pipeline.failures import transient_errors
+from emoray.pipeline.serve_application import application
+from emoray.pipeline.worker import LOADERS, Loaders
 from emoray.web.guards import check_host, check_port
-from emoray.web.settings import HttpSettings, ServeSettings
+from emoray.web.settings import HttpSettings, ServeSettings, environment_token
 
 log = logging.getLogger(__name__)
 
@@ -194,3 +202,30 @@ def _cause(text: str) -> str:
     lines = [line.strip() for line in text.strip().splitlines()]
     ours = [line.partition(": ")[2] for line in lines if line.startswith("emoray.errors.")]
     return (ours or lines)[-1]
+
+
+EVERYWHERE = "0.0.0.0"
+"""Where Serve listens if a config file does not say."""
+_DOOR = {field.name for field in dataclasses.fields(HttpSettings)}
+
+
+def app(args: dict[str, Any]) -> serve.Application:
+    """The application with its door; Serve calls this on the cluster.
+
+    Args:
+        args: fields of ``HttpSettings`` and ``ServeSettings``; the token comes from EMORAY_TOKEN instead, and
+            the application's name from the file.
+
+    Raises:
+        ConfigError: a field is unknown or refused, or other machines are let in and there is no token.
+    """
+    for name, remedy in {"token": "set EMORAY_TOKEN", "app": "set the application's name"}.items():
+        if name in args:
+            raise ConfigError(f"args.{name}", f"does not belong there; {remedy} instead")
+    door = {"host": EVERYWHERE} | {name: value for name, value in args.items() if name in _DOOR}
+    http = from_fields(HttpSettings, door | {"token": environment_token()}, subject="args")
+    check_host(http.host, http.token)
+    stages = {name: value for name, value in args.items() if name not in _DOOR}
+    if stages.get("checkpoint") is not None:
+        stages["checkpoint"] = Path(stages["checkpoint"])
+    return application(from_fields(ServeSettings, stages, subject="args"), http, LOADERS)

@@ -1,4 +1,6 @@
-"""Environment: variables of Ray's processes, which libraries and glibc read when they are loaded."""
+"""Resources: environment variables of Ray's processes, which libraries and glibc read at load time."""
+
+from __future__ import annotations
 
 LIBRARIES = {"ORT_DISABLE_TELEMETRY": "1", "DEEPFACE_BACKEND_ENGINE": "onnx"}
 """Of every process: no telemetry, and the engine we verify weights for."""

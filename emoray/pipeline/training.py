@@ -1,17 +1,16 @@
-"""Train: a corpus to a checkpoint, by Ray Train.
+"""Training: a corpus to a checkpoint, by Ray Train.
 
-Each worker reads its share of the training pieces, every n-th, from the corpus, which all nodes must see, and
-holds it in memory (20 bytes a note). It takes from it as ``seed_worker.py`` or ``expressive_worker.py`` says,
-in an order that depends on (random seed, epoch, rank) alone. Validation is split over the workers and summed.
-A checkpoint after each epoch holds network, optimizer and standing, so a killed run ends where one that was
-left alone would have.
+Each worker reads its share of the training pieces (every n-th) from the corpus, which all nodes must see, and
+holds it in memory (20 bytes a note). ``training_workers.py`` says what a preset does with it. Validation is
+split over the workers and summed. The checkpoint after each epoch holds network, optimizer and standing, so a
+killed run ends where an undisturbed one would have.
 
 With a time limit, the expressive preset plans how many epochs fit once it has timed two, so that its learning
-rate ends at zero in time. The plan depends on how fast the machine was and is kept with the standing: a run
-that is resumed after its second epoch goes on with it.
+rate ends at zero in time. The plan is kept with the standing: a run that is resumed after its second epoch
+goes on with it.
 
-A run folder is a checkpoint (see ``model/checkpoint.py``) with ``run.json`` (what was asked),
-``metrics.jsonl``, ``loss.png``, ``tensorboard/`` and ``state/`` (Ray's) beside it.
+A run folder is a checkpoint (``model/checkpoint.py``) with ``run.json`` (the settings), ``metrics.jsonl``,
+``loss.png``, ``tensorboard/`` and ``state/`` (Ray's) beside it.
 """
 
 from __future__ import annotations
@@ -35,10 +34,14 @@ from emoray.dataset.windows import window_starts
 from emoray.errors import ClusterError, CorpusError
 from emoray.model.checkpoint import Network, load_checkpoint, new_network
 from emoray.model.training import Standing
-from emoray.pipeline.baseline_worker import BaselineWorker
-from emoray.pipeline.expressive_worker import ExpressiveWorker
 from emoray.pipeline.run_folder import RunFolder, Weights, load_state, save_state
-from emoray.pipeline.workers import Place, over_workers, record_epoch
+from emoray.pipeline.training_workers import (
+    BaselineWorker,
+    ExpressiveWorker,
+    Place,
+    over_workers,
+    record_epoch,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,15 +24,14 @@ import ray.data
 from emoray.batch import ledger
 from emoray.batch.audit import Status, status_of
 from emoray.batch.difference import difference
-from emoray.batch.fence import driving, refuse_overtaken
 from emoray.batch.folder import RUN, BatchSettings, Run, even_shard_rows, refuse_foreign, versions
 from emoray.batch.ledger import Layout
-from emoray.batch.publish import sweep
+from emoray.batch.publish import hold_folder, refuse_overtaken, sweep
 from emoray.batch.shard import Engine, Work
 from emoray.batch.stored_manifest import read_manifest_rows, write_manifest_rows
 from emoray.errors import BatchError, ManifestError
 from emoray.pipeline.engines import EnginePlan, plan_engine
-from emoray.pipeline.shards import process_shards_recorded
+from emoray.pipeline.worker import process_shards_recorded
 from emoray.progress import Meter
 from emoray.readers.manifest import ManifestRow, open_manifest
 from emoray.storage import StoragePath, error_text, storage_path
@@ -99,12 +98,12 @@ def run_batch(
         versions=versions(),
     )
     refuse_foreign(folder)
-    with driving(folder) as fence:
+    with hold_folder(folder) as token:
         sweep(folder)
-        run = _entered(run, folder, checked.entries(start), fence, resume=resume)
+        run = _entered(run, folder, checked.entries(start), token, resume=resume)
         del checked  # a large manifest, and from here on the stored one counts
         layout = run.layout(folder)
-        work = _work(layout, start, fence, engine, settings)
+        work = _work(layout, start, token, engine, settings)
         _drive(layout, ledger.pending(layout), work, engine)
         return _summary(status_of(layout), started)
 
@@ -130,12 +129,12 @@ def retry_failed(
     engine = engine or plan_engine(settings, run.rows)
     engine.check_cluster()
     run.refuse_other(engine.identity(settings), folder)
-    with driving(folder) as fence:
+    with hold_folder(folder) as token:
         layout = run.layout(folder)
         if ledger.pending(layout):
             raise BatchError(folder, "is not complete; finish it with --resume first")
         sweep(folder)
-        work = _work(layout, storage_path(run.root), fence, engine, settings, again=True)
+        work = _work(layout, storage_path(run.root), token, engine, settings, again=True)
         _drive(layout, ledger.failed_shards(layout), work, engine)
         return _summary(status_of(layout), started)
 
@@ -151,11 +150,11 @@ def _resolved(root: StoragePath) -> StoragePath:
     return root if root.local is None else storage_path(root.local.resolve())
 
 
-def _entered(run: Run, out: StoragePath, entries: Iterable[ManifestRow], fence: int, *, resume: bool) -> Run:
+def _entered(run: Run, out: StoragePath, entries: Iterable[ManifestRow], token: int, *, resume: bool) -> Run:
     """The run of this folder: the one that is there, if it may go on, else this one, written down."""
     if not (out / RUN).exists():
         write_manifest_rows(run.layout(out), entries)
-        refuse_overtaken(out, fence)
+        refuse_overtaken(out, token)
         run.save(out)
         return run
     there = Run.load(out)
@@ -187,7 +186,7 @@ def _difference(layout: Layout, entries: Iterable[ManifestRow]) -> str:
 def _work(
     layout: Layout,
     root: StoragePath,
-    fence: int,
+    token: int,
     engine: EnginePlan,
     settings: BatchSettings,
     *,
@@ -196,7 +195,7 @@ def _work(
     return Work(
         layout=layout,
         root=root,
-        fence=fence,
+        fencing_token=token,
         guidance=settings.guidance or engine.guidance,
         strength=settings.strength,
         without_seed=settings.without_seed,

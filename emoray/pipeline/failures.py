@@ -1,13 +1,17 @@
-"""Isolation: items in a process of their own, so that what ends the process fails one item alone.
+"""Failures: the one model of what can go wrong with a request, for both engines of a batch.
 
-Conventions
------------
-Items are answered together as long as all goes well. One that kills its process (out of memory, a crash in a
-library) takes its neighbours along, as often as they are tried together. So whoever was in a process that
-died goes on alone: a Ray actor answers one item after the other, by the ``data`` engine, whose music is that
-of ``serve``. It goes with the items that it was started for.
+===================================  ======================================================================
+what happens                         what becomes of the request
+===================================  ======================================================================
+its own error (``EmorayError``)      a failed result that says so; never retried, harms no neighbour
+a bug (any other exception)          found by calling each alone; a failed result, its traceback is logged
+a transient error of the cluster     the call is made again a bounded number of times, then a failed result
+it kills or hangs its process        narrowed down to its row: it goes on in a process of its own, with a
+                                     limit to its time, a bounded number of times, then a failed result
+===================================  ======================================================================
 
-An item that never ends is one that kills its process: a watchdog does it, or whoever waits for it.
+Importing Serve takes longer than importing all of emoray, and workers that do without it ask here too. So
+Serve's errors count where it has been imported: nobody else can have caught one.
 """
 
 from __future__ import annotations
@@ -15,21 +19,58 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
+from ray import exceptions as core
 from ray.exceptions import GetTimeoutError
 
 from emoray.batch.shard import Engine
-from emoray.errors import ClusterError
+from emoray.errors import ClusterError, EmorayError
 from emoray.generation import failed
 from emoray.pipeline.metrics import record
-from emoray.pipeline.transient_errors import is_transient
 from emoray.request import GenerationRequest, Result
 
+CLUSTER_ERRORS = (
+    TimeoutError,
+    core.RayActorError,  # ActorDiedError and ActorUnavailableError
+    core.WorkerCrashedError,
+    core.NodeDiedError,
+    core.ObjectLostError,
+    core.OutOfMemoryError,
+    core.TaskCancelledError,
+)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same call may succeed a moment later; looks into errors that came through a replica."""
+    return is_any(error, transient_errors())
+
+
+def transient_errors() -> tuple[type[BaseException], ...]:
+    """The errors that pass."""
+    return CLUSTER_ERRORS + busy()
+
+
+def busy() -> tuple[type[BaseException], ...]:
+    """Those of Serve, which no item brings about."""
+    serving = sys.modules.get("ray.serve.exceptions")
+    return () if serving is None else (serving.BackPressureError, serving.ReplicaUnavailableError)
+
+
+def is_any(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
+    """Whether it is of one of these kinds, or was caused by one."""
+    cause = getattr(error, "cause", None)  # a RayTaskError keeps what the replica raised
+    return isinstance(error, kinds) or (isinstance(cause, BaseException) and is_any(cause, kinds))
+
+
 log = logging.getLogger(__name__)
+
+Asked = TypeVar("Asked")
+Given = TypeVar("Given")
 
 Build = Callable[[], Engine]
 
@@ -160,3 +201,25 @@ def _answer_bounded(
     times = "once" if attempts == 1 else f"{attempts} times"
     reason = f"ended its process {times}, even alone (out of memory, or a crash); take it out or give it more"
     return failed(item, ClusterError(item.id, reason)), attempts
+
+
+def together_or_alone(
+    work: Callable[[Sequence[Asked]], list[Given]], asked: Sequence[Asked]
+) -> list[Given | Exception]:
+    """``work`` done on all at once; if that fails, on each alone, with the exception of those that fail."""
+
+    def alone(one: Asked) -> Given | Exception:
+        try:
+            return work([one])[0]
+        except EmorayError as err:
+            return err
+        except Exception as err:
+            log.exception("failed alone as well")  # its traceback would not survive the way to the caller
+            return err
+
+    if len(asked) > 1:
+        try:
+            return [*work(asked)]
+        except Exception as err:  # noqa: BLE001 whatever it is comes up again below, where its cause is alone
+            log.warning("a batch of %d failed (%s); trying each alone", len(asked), type(err).__name__)
+    return [alone(one) for one in asked]
