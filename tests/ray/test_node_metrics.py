@@ -10,7 +10,7 @@ import pytest
 import ray
 
 from emoray.model.training import Standing
-from emoray.pipeline import training_workers as workers
+from emoray.pipeline import training_workers
 from emoray.pipeline.worker import record_rows
 
 pytestmark = pytest.mark.ray
