@@ -40,7 +40,9 @@ def test_a_node_exports_what_its_workers_record(ray_cluster):
     @ray.remote
     def work() -> str:  # statuses of its own, for other tests have recorded before
         record_rows([{"status": "good", "milliseconds": 200}] * 3 + [{"status": "bad", "milliseconds": 900}])
-        training_workers.record_epoch(Standing(epoch=7, history=[{"train_loss": 2.0, "validation_loss": 3.0}]))
+        training_workers.record_epoch(
+            Standing(epoch=7, history=[{"train_loss": 2.0, "validation_loss": 3.0}])
+        )
         return str(ray.get_runtime_context().get_worker_id())
 
     mine = {"split": "validation", "WorkerId": ray.get(work.remote())}
