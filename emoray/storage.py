@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 
-from emoray.errors import BatchError
+from emoray.errors import BatchError, ConfigError
 
 OPTIONS = {
     "s3": "allow_delayed_open=true",  # a small file is one PUT and not three requests
@@ -174,6 +174,39 @@ def storage_path(where: str | Path | StoragePath) -> StoragePath:
     except (pa.ArrowException, OSError) as err:
         raise BatchError(here, f"cannot be used ({error_text(err)}); check the URI") from err
     return StoragePath(system, path) if scheme == "file" else StoragePath(system, path, scheme, options)
+
+
+def read_file(where: str | Path | StoragePath) -> bytes:
+    """The bytes of a file that a user named.
+
+    Raises:
+        ConfigError: it cannot be read. BatchError: the URI cannot be used, or its store cannot be reached.
+    """
+    try:
+        return storage_path(where).read_bytes()
+    except OSError as err:
+        raise ConfigError(where, f"cannot be read ({error_text(err)}); check the path") from err
+
+
+def write_file(where: str | Path | StoragePath, data: bytes) -> None:
+    """Write a file where a user asked for it, and its folder if that does not exist.
+
+    Raises:
+        ConfigError: it cannot be written. BatchError: the URI cannot be used, or its store cannot be reached.
+    """
+    file = storage_path(where)
+    try:
+        if file.local is not None:
+            file.local.parent.mkdir(parents=True, exist_ok=True)
+            file.local.write_bytes(data)
+        else:
+            with (
+                translated_errors(file),
+                file.system.open_output_stream(file.path, compression=None) as stream,
+            ):
+                stream.write(data)
+    except OSError as err:
+        raise ConfigError(where, f"cannot be written ({error_text(err)}); choose another place") from err
 
 
 @contextlib.contextmanager

@@ -30,6 +30,20 @@ TOLD: dict[str, Any] = {
 """What the numbers that go in and out of an expressive network mean, by key of ``config.json``."""
 
 
+def checkpoint_folder(where: str | Path | None) -> Path:
+    """The folder of a checkpoint that ships with emoray, if ``where`` is its name, or else the folder itself.
+
+    >>> checkpoint_folder(None) == checkpoint_folder("pretrained") == PRETRAINED_DEFAULT
+    True
+    """
+    shipped = {
+        "None": PRETRAINED_DEFAULT,
+        "pretrained": PRETRAINED_DEFAULT,
+        "baseline": PRETRAINED / "baseline",
+    }
+    return shipped.get(str(where)) or Path(str(where))
+
+
 def preset_name(preset: Preset) -> str:
     """The name of a preset's kind, of ``config.PRESETS``."""
     return next(name for name, kind in KINDS.items() if type(preset) is kind)

@@ -18,8 +18,10 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, File, Form, Request, Security, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.security import HTTPBearer
+from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
@@ -28,7 +30,7 @@ from emoray.config import DEFAULT_NOTES, RANGES
 from emoray.emotion import PLACES, parse_curve, parse_emotion
 from emoray.errors import EmorayError, RequestError
 from emoray.request import GenerationRequest, Result
-from emoray.web.guards import RETRY_AFTER, App, busy, error_json, guarded
+from emoray.web.guards import ASSETS_PATH, RETRY_AFTER, App, busy, error_json, guarded
 from emoray.web.settings import HttpSettings
 
 log = logging.getLogger(__name__)
@@ -174,13 +176,19 @@ def build_app(answer: Answer, ready: Ready, is_transient: IsTransient, settings:
     """
     # Starlette moves an upload of more than this to a file: none of those that ``limited`` lets through
     MultiPartParser.spool_max_size = max(MultiPartParser.spool_max_size, settings.max_body + 1)
-    app = FastAPI(
+    app = FastAPIOffline(
         title="emoray",
         description="Piano music that starts from your melody and leans towards the emotion on your face.",
+        docs_url=None,  # ours is below
         redoc_url=None,
+        static_url=ASSETS_PATH,
         dependencies=[Security(HTTPBearer(auto_error=False))] if settings.token else [],
     )
     _add_errors(app)
+
+    @app.get("/docs", include_in_schema=False)
+    async def documentation() -> HTMLResponse:
+        return documentation_page()
 
     @app.get("/healthz", response_model=Health, responses={503: PROBLEMS[503]}, tags=["service"])
     async def healthz() -> Health:
@@ -206,6 +214,27 @@ def build_app(answer: Answer, ready: Ready, is_transient: IsTransient, settings:
         return music(item, await _within(answer(item), settings.timeout, is_transient))
 
     return guarded(app, token=settings.token, max_body=settings.max_body, max_held=settings.max_held)
+
+
+def documentation_page() -> HTMLResponse:
+    """The page that describes the HTTP interface and tries it out, where a caller may type in the token.
+
+    Script and style come from this server, and the browser is told to ask no other host: the page works
+    without a network, and nobody else's code sees the token.
+    """
+    page = get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title="emoray",
+        swagger_js_url=f"{ASSETS_PATH}/swagger-ui-bundle.js",
+        swagger_css_url=f"{ASSETS_PATH}/swagger-ui.css",
+        swagger_favicon_url=f"{ASSETS_PATH}/favicon.png",
+        swagger_ui_parameters={"validatorUrl": None},  # a service that would be sent our address
+    )
+    page.headers["Content-Security-Policy"] = (
+        "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; connect-src 'self'"
+    )
+    return page
 
 
 def music(item: GenerationRequest, result: Result) -> Response:

@@ -27,9 +27,10 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 Refusal = tuple[int, str, str]
 """Status, subject and reason."""
 
+ASSETS_PATH = "/docs/assets"
+"""Script and style of the page at ``/docs`` are below it."""
 OPEN_PATHS = ("/healthz", "/docs", "/openapi.json")
-"""Need no token: they say nothing of anybody, and the page at /docs is where a token is typed in."""
-
+"""These need no token: they say nothing about anybody, and at ``/docs`` a token is typed in."""
 
 RETRY_AFTER = 2
 """Seconds a caller is told to wait when the application is busy."""
@@ -60,10 +61,11 @@ def observed(app: App, tell: Callable[[str, int], None]) -> App:
 
 
 def locked(app: App, token: str) -> App:
-    """Let in only who sends ``Authorization: Bearer TOKEN``; ``OPEN_PATHS`` are open to all."""
+    """Let only those in who send ``Authorization: Bearer TOKEN``; ``OPEN_PATHS`` are open to all."""
 
     async def guard(scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or scope.get("path") in OPEN_PATHS:
+        path = scope.get("path", "")
+        if scope["type"] == "lifespan" or path in OPEN_PATHS or path.startswith(f"{ASSETS_PATH}/"):
             return await app(scope, receive, send)
         scheme, _, given = _header(scope, b"authorization").partition(b" ")
         right = hmac.compare_digest(given.strip(), token.encode())  # as slow for any wrong token

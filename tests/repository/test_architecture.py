@@ -25,6 +25,8 @@ BELOW_RAY = {
     "web",
     "batch",
     "gallery",
+    "piece",
+    "recognition",
     "planning",
 }
 MAY_IMPORT = {
@@ -44,6 +46,8 @@ MAY_IMPORT = {
     "evaluate": BASE | {"dataset", "model", "compose"},
     "generation": BASE | {"writers"},
     "demo": BASE | {"writers"},
+    "piece": BASE | {"writers"},
+    "recognition": BASE | {"compose", "dataset", "demo", "model", "piece", "readers", "writers"},
     "gallery": BASE | {"demo", "writers"},
     "doctor": {"errors", "readers"},
     "planning": BASE | {"batch", "compose", "demo", "model", "readers", "web", "writers"},
@@ -68,6 +72,7 @@ ONLY_IN = {
     "matplotlib": {"writers/plot", "writers/figures"},
     "tinysoundfont": {"writers/audio"},
     "fastapi": {"web"},
+    "fastapi_offline": {"web"},
     "tensorboardX": {"pipeline/run_folder"},
     "safetensors": {"model/checkpoint", "pipeline/run_folder"},
     "rich": {"progress"},

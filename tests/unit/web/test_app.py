@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 from typing import Any
 
@@ -239,7 +240,23 @@ def test_the_documentation_names_options_errors_and_an_example():
     assert form["required"] == ["seed"]
     assert {"image", "emotion", "without_seed"} <= form["properties"].keys()
     assert page["components"]["schemas"]["Reason"]["properties"]["subject"]["examples"]
-    assert send(Stage(), "GET", "/docs").status_code == 200
+
+
+def test_the_documentation_page_needs_no_other_host_and_no_token():
+    http = HttpSettings(token="secret")
+    page = send(Stage(), "GET", "/docs", http=http)
+    assert page.status_code == 200
+    asked_for = re.findall(r"""(?:src|href)=["']([^"']+)|url: '([^']+)'""", page.text)
+    addresses = [found for pair in asked_for for found in pair if found]
+    assert len(addresses) == 4
+    assert "//" not in "".join(addresses)
+    for address in addresses:
+        answer = send(Stage(), "GET", address, http=http)
+        assert (answer.status_code, len(answer.content) > 1_000) == (200, True), address
+    allowed = page.headers["content-security-policy"]
+    assert "default-src 'none'" in allowed
+    assert "http" not in allowed
+    assert '"validatorUrl": null' in page.text
 
 
 def test_an_unknown_path_is_an_error_of_the_same_shape():

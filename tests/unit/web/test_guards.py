@@ -140,12 +140,14 @@ def test_the_right_token_lets_in():
     assert called(app, b"abc", authorization=f"bearer {TOKEN}")[0] == 200
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/docs", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/healthz", "/docs", "/openapi.json", "/docs/assets/x.js"])
 def test_health_and_documentation_need_no_token(path):
     assert called(guarded(reading_app, token=TOKEN, max_body=6), b"", path=path)[0] == 200
 
 
-@pytest.mark.parametrize("path", ["/", "//healthz", "/healthz/", "/v1/generate", "/anything"])
+@pytest.mark.parametrize(
+    "path", ["/", "//healthz", "/healthz/", "/docs/", "/docs/assets", "/v1/generate", "/x"]
+)
 def test_every_other_path_needs_it(path):
     assert called(guarded(reading_app, token=TOKEN, max_body=6), b"", path=path)[0] == 401
 
