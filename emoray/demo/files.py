@@ -16,7 +16,7 @@ from pathlib import Path
 
 from emoray.demo.hum import hum
 from emoray.demo.pieces import pieces
-from emoray.demo.score import Piece
+from emoray.demo.score import DemoPiece
 from emoray.notes import Notes, end
 from emoray.writers.midi import midi_bytes
 
@@ -101,7 +101,7 @@ def manifest(*, with_picture: bool) -> Iterator[dict[str, object]]:
     }
 
 
-def _metadata(piece: Piece) -> dict[str, object]:
+def _metadata(piece: DemoPiece) -> dict[str, object]:
     return {
         "canonical_composer": piece.composer,
         "canonical_title": piece.title,
@@ -113,7 +113,7 @@ def _metadata(piece: Piece) -> dict[str, object]:
     }
 
 
-def _label(piece: Piece) -> dict[str, object]:
+def _label(piece: DemoPiece) -> dict[str, object]:
     return {"midi": f"midi/{piece.name}.mid", "valence": piece.valence, "arousal": piece.arousal}
 
 

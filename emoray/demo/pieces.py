@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from emoray.demo.score import Piece, read_score
+from emoray.demo.score import DemoPiece, read_score
 
 
-def pieces() -> list[Piece]:
+def pieces() -> list[DemoPiece]:
     """All of them, by name."""
     found = [path for path in files("emoray.demo").joinpath("scores").iterdir() if path.name.endswith(".txt")]
     return [

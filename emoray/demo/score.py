@@ -55,7 +55,7 @@ _PITCH = re.compile(r"([A-G])([#b]?)(-?\d)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
+class DemoPiece:
     """A piece of music and what is known of it."""
 
     name: str
@@ -82,7 +82,7 @@ class Written:
     length: Fraction
 
 
-def read_score(text: str, *, name: str) -> Piece:
+def read_score(text: str, *, name: str) -> DemoPiece:
     """A piece from its text.
 
     Raises:
@@ -103,7 +103,7 @@ def read_score(text: str, *, name: str) -> Piece:
         written += [replace(note, start=note.start + start) for note in notes]
         start += length
     play = {"bar": bar, "tempo": float(fields["tempo"]), "manner": fields["arousal"], "name": name}
-    return Piece(
+    return DemoPiece(
         name=name,
         title=fields["title"],
         composer=fields["composer"],
