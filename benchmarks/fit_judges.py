@@ -2,7 +2,7 @@
 
     python benchmarks/fit_judges.py LABELS
 
-Only the half of the phrases that guidance never sees is used (see `readers/labels.py`). Prints the balanced
+Only the half of the phrases that guidance never sees is used (see `readers/annotations.py`). Prints the balanced
 accuracy of each judge, cross-validated by series, on this half and, for comparison, on all phrases.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from emoray.evaluate.judges import FITTED, MEASURES, cross_validated, fit_judge, heard, judged_features
-from emoray.readers.labels import halves, read_labels
+from emoray.readers.annotations import halves, read_labels
 from emoray.readers.midi import read_midi
 
 SHUFFLES = 20

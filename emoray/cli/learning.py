@@ -59,7 +59,7 @@ def cluster(
 ) -> None:
     """Find the two emotion clusters of a corpus."""
     from emoray.dataset.corpus import open_corpus
-    from emoray.readers.labels import read_labels
+    from emoray.readers.annotations import read_labels
 
     labelled = read_labels(labels) if labels else []
     start_ray_for(open_corpus(corpus).rows * PIECE_SECONDS, local=local)

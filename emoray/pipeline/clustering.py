@@ -22,7 +22,7 @@ from emoray.errors import CorpusError, EmorayError
 from emoray.pipeline.corpus_tasks import on_parts
 from emoray.pipeline.metrics import record
 from emoray.progress import Meter
-from emoray.readers.labels import Label
+from emoray.readers.annotations import Label
 from emoray.readers.midi import read_midi
 
 WINDOW = BaselinePreset().window + 1

@@ -26,7 +26,7 @@ from emoray.errors import CorpusError
 from emoray.pipeline.corpus_tasks import on_each
 from emoray.pipeline.metrics import record
 from emoray.progress import Meter
-from emoray.readers.metadata import PieceMetadata, read_metadata
+from emoray.readers.annotations import PieceMetadata, read_metadata
 
 SHARD_FILES, MOST_SHARD_FILES = 64, 512
 """Files in one task and in one part, at least and at most: a large part fills a worker's memory, ..."""

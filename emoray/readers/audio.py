@@ -23,7 +23,7 @@ from emoray.errors import AudioError
 from emoray.notes import Floats, Notes, as_notes
 from emoray.readers import melody
 from emoray.readers.melody import FRAME, Flags
-from emoray.readers.pitch import HOP, RATE, Samples, follow
+from emoray.readers.pyin import HOP, RATE, Samples, follow
 
 PIECE, CONTEXT = 3000, 100
 """Frames tracked at a time, and frames beside them that only inform the track."""

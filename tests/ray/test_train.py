@@ -15,7 +15,7 @@ from emoray.pipeline.evaluation import evaluate
 from emoray.pipeline.ingest import ingest
 from emoray.pipeline.run_folder import RunFolder
 from emoray.pipeline.training import TrainSettings, check_cluster, check_windows, train
-from emoray.readers.labels import Label
+from emoray.readers.annotations import Label
 from emoray.writers.midi import midi_bytes
 
 pytestmark = pytest.mark.ray

@@ -61,7 +61,7 @@ ONLY_IN = {
     "ray": {"pipeline", "cli/shared"},
     "typer": {"cli"},
     "sklearn": {"dataset/clusters", "evaluate/judges"},
-    "scipy": {"evaluate/statistics", "readers/pitch"},
+    "scipy": {"evaluate/statistics", "readers/pyin"},
     "symusic": {"readers/midi", "writers/midi"},
     "pretty_midi": {"writers/audio"},
     "librosa": set(),

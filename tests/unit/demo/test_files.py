@@ -12,8 +12,8 @@ from emoray.demo.hum import hum
 from emoray.demo.pieces import pieces
 from emoray.notes import HIGHEST_KEY, LOWEST_KEY, as_notes
 from emoray.readers.audio import read_audio
-from emoray.readers.labels import read_labels
-from emoray.readers.metadata import read_metadata
+from emoray.readers.annotations import read_labels
+from emoray.readers.annotations import read_metadata
 from emoray.readers.midi import read_midi
 
 PIECES = {piece.name: piece for piece in pieces()}

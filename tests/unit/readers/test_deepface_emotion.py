@@ -13,7 +13,7 @@ import pytest
 from emoray.config import Limits
 from emoray.errors import FaceError, WeightsError
 from emoray.readers import deepface_emotion, weights
-from emoray.readers.deepface_emotion import DeepFaceEmotion
+from emoray.readers.expression import DeepFaceEmotion
 from emoray.readers.expression import CLASSES
 from emoray.readers.face import FaceReader
 from emoray.readers.pictures import decode
@@ -125,7 +125,7 @@ import os, pathlib
 os.environ |= {{"DEEPFACE_BACKEND_ENGINE": "pytorch", "DEEPFACE_HOME": {str(home)!r}}}
 from deepface import DeepFace
 from emoray.errors import FaceError
-from emoray.readers.deepface_emotion import DeepFaceEmotion
+from emoray.readers.expression import DeepFaceEmotion
 try:
     DeepFaceEmotion(pathlib.Path({str(home)!r}))
 except FaceError as err:

@@ -14,7 +14,7 @@ from emoray.errors import ConfigError, WeightsError
 from emoray.readers.expression import CLASSES
 from emoray.readers.face import FaceReader, choose, classify
 from emoray.readers.pictures import decode
-from emoray.readers.xception import MiniXception
+from emoray.readers.expression import MiniXception
 
 FACES = Path(__file__).parents[4] / "shared" / "data" / "faces"
 

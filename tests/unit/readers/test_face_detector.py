@@ -7,7 +7,7 @@ import pytest
 from emoray.config import Limits
 from emoray.errors import FaceError
 from emoray.readers import face_detector
-from emoray.readers.face_detector import FaceDetector, crop
+from emoray.readers.pictures import FaceDetector, crop
 from emoray.readers.pictures import decode
 
 FACE = (163, 111, 205)

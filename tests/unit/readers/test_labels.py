@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from emoray.errors import CorpusError
-from emoray.readers.labels import Label, halves, read_labels
+from emoray.readers.annotations import Label, halves, read_labels
 
 
 def test_the_sign_of_a_label_counts_and_paths_start_at_the_csv(tmp_path):

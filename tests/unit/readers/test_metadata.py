@@ -3,7 +3,7 @@ import json
 import pytest
 
 from emoray.errors import CorpusError
-from emoray.readers.metadata import PieceMetadata, read_metadata
+from emoray.readers.annotations import PieceMetadata, read_metadata
 
 COLUMNS = "canonical_composer,canonical_title,split,year,midi_filename,audio_filename,duration"
 ROW = {"canonical_composer": "Satie", "canonical_title": "Gymnopédie", "split": "test", "year": 2004,

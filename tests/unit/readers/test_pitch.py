@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from emoray.readers import pitch
-from emoray.readers.pitch import BINS, RATE, difference, follow, likeliest, refinement, trough_chances
+from emoray.readers.pyin import BINS, RATE, difference, follow, likeliest, refinement, trough_chances
 
 
 def hum(keys, seconds=0.4):

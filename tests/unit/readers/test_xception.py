@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812 its usual name
 
 from emoray.errors import WeightsError
 from emoray.readers import xception
-from emoray.readers.xception import MiniXception
+from emoray.readers.expression import MiniXception
 
 
 def keras_same(x: torch.Tensor, size: int, stride: int, value: float) -> torch.Tensor:
