@@ -24,7 +24,7 @@ if hasattr(os, "sched_setaffinity"):  # ONNX Runtime starts a thread for each co
 
 from emoray.config import Limits
 from emoray.emotion import Evidence
-from emoray.readers import face, weights
+from emoray.readers import deepface_weights, face
 from emoray.readers.pictures import decode
 
 WANTED = {"happy": 1, "sad": -1}
@@ -36,7 +36,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--backend", default="auto", choices=face.BACKENDS)
+    parser.add_argument("--backend", default="auto", choices=face.FACE_BACKENDS)
     parser.add_argument("--weights", type=Path, help="DeepFace's home folder")
     options = parser.parse_args()
     with (options.folder / "labels.csv").open() as file:
@@ -51,7 +51,7 @@ def main() -> None:
     single, _ = timed(lambda: [reader.read([data]) for data in pictures])
     print(f"one by one: {1000 * single / len(pictures):.1f} ms CPU a picture")
     if reader.backend.startswith("deepface"):
-        print_analyze_time(weights.home_folder(options.weights), pictures, seconds)
+        print_analyze_time(deepface_weights.home_folder(options.weights), pictures, seconds)
 
 
 def print_labels(expected: Sequence[str], evidence: Sequence[Evidence]) -> None:

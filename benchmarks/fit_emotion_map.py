@@ -2,7 +2,7 @@
 
     python benchmarks/fit_emotion_map.py LABELS CORPUS
 
-Only the half of the labelled phrases that is kept for guidance is used (see `readers/annotations.py`); the judges
+Only the half of the labelled phrases that is kept for guidance is used (`readers/annotations.py`); the judges
 of the evaluation are fitted on the other one. Valence and arousal (-1 or +1) are regressed on the attributes
 of the phrases by least squares; features of guidance `logodds` by a logistic regression; the profile of each
 mode is the mean over windows of 64 training notes whose key is clear, its leaning a ratio of shares in

@@ -2,7 +2,7 @@
 
     python benchmarks/fit_judges.py LABELS
 
-Only the half of the phrases that guidance never sees is used (see `readers/annotations.py`). Prints the balanced
+Only the half of the phrases that guidance never sees is used (`readers/annotations.py`). Prints the balanced
 accuracy of each judge, cross-validated by series, on this half and, for comparison, on all phrases.
 """
 

@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from emoray.errors import AudioError
-from emoray.readers import melody, pitch
-from emoray.readers.audio import RATE, decode, levels, read_audio, track
+from emoray.readers import melody, pyin
+from emoray.readers.audio import RATE, decode, frame_loudness, read_audio, track
 
 KINDS = {".flac", ".wav", ".ogg", ".mp3"}
 
@@ -58,38 +58,25 @@ def main(folder: Path) -> None:
     if scores:
         mean = np.mean(scores, axis=0)
         print(f"{'mean':20} {mean[0]:6.3f} {mean[1]:10.3f} {mean[2]:6.3f}")
-    for name, work in (("ours", "track"), ("librosa's", "by_librosa")):
+    for name, work in (("ours", "track"), ("librosa's", "librosa_pyin")):
         print(f"the first recording of a new process, {name}: {first(work, paths[0])}")
 
 
 def unrounded(data: bytes) -> tuple[np.ndarray, np.ndarray]:
     """([n, 2] times, [n] fractional pitches) of the segments behind ``read_audio``."""
     samples = decode(data)
-    loudness = levels(samples)
+    loudness = frame_loudness(samples)
     pitch, voiced = track(samples)
-    found = melody.segments(melody.unslipped(pitch), voiced & melody.audible(loudness), loudness)
+    found = melody.segments(
+        melody.without_octave_errors(pitch), voiced & melody.active_frames(loudness), loudness
+    )
     times = [(note.first * melody.FRAME, note.last * melody.FRAME) for note in found]
     return np.array(times), np.array([note.pitch for note in found])
 
 
 def times_of_librosa(samples: np.ndarray) -> float:
     """How many times as long librosa's pYIN takes."""
-    return _seconds(lambda: by_librosa(samples)) / _seconds(lambda: track(samples))
-
-
-def by_librosa(samples: np.ndarray) -> None:
-    """What ``track`` does."""
-    import librosa
-
-    librosa.pyin(
-        samples,
-        sr=RATE,
-        fmin=float(librosa.midi_to_hz(melody.LOWEST)),
-        fmax=float(librosa.midi_to_hz(melody.HIGHEST)),
-        frame_length=pitch.WINDOW,
-        hop_length=pitch.HOP,
-        resolution=1 / pitch.PER_SEMITONE,
-    )
+    return _seconds(lambda: pyin.librosa_pyin(samples)) / _seconds(lambda: track(samples))
 
 
 def first(work: str, path: Path) -> str:
@@ -98,14 +85,15 @@ def first(work: str, path: Path) -> str:
 import time
 begun = time.perf_counter()
 from pathlib import Path
-from voices import by_librosa, decode, track
+from emoray.readers.audio import decode, track
+from emoray.readers.pyin import librosa_pyin
 {work}(decode(Path({str(path)!r}).read_bytes()))
 status = Path("/proc/self/status").read_text()
 most = int(status.partition("VmHWM:")[2].split()[0]) / 1024
 print(f"{{time.perf_counter() - begun:.1f}} s, {{most:.0f}} MB")
 """
     with tempfile.TemporaryDirectory() as cache:
-        environment = os.environ | {"NUMBA_CACHE_DIR": cache, "PYTHONPATH": str(Path(__file__).parent)}
+        environment = os.environ | {"NUMBA_CACHE_DIR": cache, "PYTHONPATH": str(Path(__file__).parents[1])}
         return subprocess.check_output([sys.executable, "-c", code], text=True, env=environment).strip()
 
 

@@ -34,9 +34,9 @@ def weights_fetch(
     sha256: Annotated[str | None, typer.Option(help="Refuse any other file.")] = None,
 ) -> None:
     """Download DeepFace's emotion weights once; workers never do."""
-    from emoray.readers import weights as store
+    from emoray.readers import deepface_weights
 
-    found = store.fetch(to, url, sha256=sha256)
+    found = deepface_weights.fetch(to, url, sha256=sha256)
     say(f"{found.path}: sha256 {found.sha256}, from {found.origin}")
 
 
@@ -47,7 +47,7 @@ def weights_import(
     sha256: Annotated[str | None, typer.Option(help="Refuse any other file.")] = None,
 ) -> None:
     """Install DeepFace's emotion weights from a file, on a machine without a network."""
-    from emoray.readers import weights as store
+    from emoray.readers import deepface_weights
 
-    found = store.import_file(source, to, sha256=sha256)
+    found = deepface_weights.import_file(source, to, sha256=sha256)
     say(f"{found.path}: sha256 {found.sha256}, from {found.origin}")

@@ -5,7 +5,7 @@ Conventions
 A judge is a logistic regression on features of windows of 128 notes, averaged over a piece, that know nothing
 of how the piece was made. ``valence`` and ``arousal`` hear all features, ``valence_from_pitches`` only those
 that no tempo can move. They are fitted on the half of the labelled phrases that guidance never sees
-(``readers/annotations.py``) and shipped as coefficients (``judges.json``, made by ``benchmarks/fit_judges.py``),
+(``readers/annotations.py``) and shipped as coefficients (``judges.json``, by ``benchmarks/fit_judges.py``),
 with the cross-validated accuracy that bounds what they can tell. ``shuffled`` holds judges of the same kind
 whose labels were permuted before fitting: what they find is nothing.
 

@@ -65,7 +65,7 @@ class FaceReader:
         """Load the detector and the network from this machine; nothing is downloaded.
 
         Args:
-            backend: one of ``FACE_BACKENDS``; ``auto`` is DeepFace if its weights are installed, else fer-mini.
+            backend: one of ``FACE_BACKENDS``; ``auto`` is DeepFace with weights installed, else fer-mini.
             policy: one of ``FACE_POLICIES``, for pictures of several faces.
             threshold: 0..1; a smaller difference of p(happy) and p(sad) gives the label 0.
             limits: larger pictures are refused.

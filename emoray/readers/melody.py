@@ -1,13 +1,13 @@
-"""Melody: a pitch track and its loudness, frame by frame, to notes. Pure arithmetic, no decoding.
+"""Melody: a pitch track and its loudness to notes. Pure arithmetic, no decoding.
 
 Conventions
 -----------
 A frame lasts ``FRAME`` seconds. Pitch is a fractional MIDI number, loudness is in dB. A melody has one note
-at a time; a voice glides, trembles and swallows consonants between its notes, so the track is not cut where
-it moves but explained: of all sequences of whole-semitone notes and silences the one that fits best, where
-each new note costs something (dynamic programming; the idea of Mauch et al., "Computer-aided Melody Note
-Transcription Using the Tony Software", 2015, in its plainest form). A new note is cheaper where the
-loudness rises. Letters: **t** frames.
+at a time. The pitch of a voice glides and trembles within a note, so the track is not cut where the pitch
+moves. Dynamic programming finds the sequence of whole-semitone notes and rests with the least cost: the
+distance of each frame from its note, plus a price for each new note, which is lower where the loudness rises.
+This is a simple form of Mauch et al., "Computer-aided Melody Note Transcription Using the Tony Software",
+2015. Letters: **t** frames.
 """
 
 from __future__ import annotations
@@ -24,34 +24,35 @@ from emoray.notes import Floats
 Flags = NDArray[np.bool_]
 
 FRAME = 0.01
-LOWEST, HIGHEST = 36, 96
-"""C2 and C7: basses, sopranos and whistlers."""
+LOWEST_PITCH, HIGHEST_PITCH = 36, 96
+"""C2 and C7, from the lowest bass note to the highest whistled one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Segmentation:
-    """What makes a note. The defaults were chosen on four sung recordings and one trumpet."""
+    """Settings of the segmentation, chosen on four sung recordings and one trumpet."""
 
     new_note: float = 8.0
-    """Price of a new note, in semitones times frames: so eight frames a semitone away are worth one."""
+    """Price of a new note, in semitones times frames: that of eight frames which are one semitone off."""
     ease: float = 0.7
-    """Share of that price that a rise of ``full_rise`` dB waives."""
+    """Share by which a rise of ``full_rise`` dB lowers that price."""
     full_rise: float = 8.0
+    """dB of rise at which the price is lowest."""
     repeat_rise: float = 5.0
-    """dB of rise within 60 ms that strike the same pitch again."""
+    """dB of rise within 60 ms at which the same pitch starts a new note."""
     far: float = 2.5
-    """Semitones; a frame further away counts as this far, so an outlier cannot buy a note."""
+    """Semitones; the cost of a frame is no higher, so that an outlier does not make a note."""
     fade: float = 15.0
-    """dB below the loudest frame nearby at which a frame's pitch no longer counts (a consonant)."""
+    """dB below the loudest frame nearby at which a frame's pitch has the least weight (a consonant)."""
     shortest: float = 0.07
-    """Seconds of voice that make a note."""
+    """Seconds of voiced frames that a note needs."""
     apart: float = 0.1
-    """Seconds between two strikes of one pitch."""
+    """Least seconds between two onsets of one pitch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """A sung note: frames ``first`` to ``last`` (exclusive), median pitch, level in dB."""
+    """A note: frames ``first`` to ``last`` (exclusive), median pitch, loudness in dB."""
 
     first: int
     last: int
@@ -59,20 +60,21 @@ class Segment:
     level: float
 
 
-def audible(loudness: Floats) -> Flags:
-    """[t] True where a frame is part of the performance and not of the room.
+def active_frames(loudness: Floats) -> Flags:
+    """[t] True for a frame of the performance, False for background noise.
 
-    Within 35 dB of the loud frames, 8 dB over the quiet ones; but 15 dB of dynamics are always left.
+    A frame is active within 35 dB of the loud frames (95th percentile) and 8 dB above the quiet ones (5th
+    percentile); frames within 15 dB of the loud ones are always active.
     """
     loud, quiet = np.percentile(loudness, [95, 5])
     return loudness > max(loud - 35, min(quiet + 8, loud - 15))
 
 
 def steadiness(pitch: Floats, voiced: Flags) -> float:
-    """Share of the voiced frames inside 120 ms of steady pitch (slope under 2 semitones a second).
+    """Share of voiced frames inside 120 ms of steady pitch (slope under 2 semitones a second).
 
-    Singing, humming and instruments keep two thirds and more, with vibrato too; speech glides on
-    and keeps a third. 0 without voice.
+    Singing, humming and instruments reach two thirds or more, also with vibrato; speech reaches a third.
+    0 if no frame is voiced.
     """
     width = round(0.12 / FRAME)
     if voiced.sum() < 2 * width:
@@ -85,8 +87,8 @@ def steadiness(pitch: Floats, voiced: Flags) -> float:
     return float((inside & voiced).sum() / voiced.sum())
 
 
-def unslipped(pitch: Floats) -> Floats:
-    """[t] the same track, with short slips of exactly an octave put back beside their neighbours."""
+def without_octave_errors(pitch: Floats) -> Floats:
+    """[t] the track with short jumps of exactly an octave moved back to their neighbours."""
     half = round(0.2 / FRAME)
     usual = np.median(_moving(np.pad(pitch, half, mode="edge"), 2 * half + 1), axis=1)
     octaves = np.rint((pitch - usual) / 12)
@@ -97,50 +99,51 @@ def unslipped(pitch: Floats) -> Floats:
 def segments(
     pitch: Floats, voiced: Flags, loudness: Floats, settings: Segmentation = Segmentation()
 ) -> list[Segment]:
-    """The notes of a melody.
+    """Segment a pitch track into notes.
 
     Args:
-        pitch: [t] fractional MIDI numbers; anything finite where there is no voice.
-        voiced: [t] True where the performer sings.
+        pitch: [t] fractional MIDI numbers; any finite number in unvoiced frames.
+        voiced: [t] True in voiced frames.
         loudness: [t] dB.
-        settings: what makes a note.
+        settings: of the segmentation.
 
     Returns:
-        Notes in order, none overlapping.
+        Notes in order of time, none overlapping.
     """
-    gain = rise(loudness)
-    state = _explain(pitch, voiced, loudness, gain, settings)
+    gain = loudness_rise(loudness)
+    state = _best_states(pitch, voiced, loudness, gain, settings)
     cut = np.diff(state, prepend=-1) != 0
-    silence = HIGHEST - LOWEST + 1
+    rest = HIGHEST_PITCH - LOWEST_PITCH + 1
     near = round(settings.apart / FRAME)
     peaks = (gain >= settings.repeat_rise) & (
         gain == _moving(np.pad(gain, near // 2), 2 * (near // 2) + 1).max(1)
     )
-    for t in np.flatnonzero(peaks & (state != silence)):
+    for t in np.flatnonzero(peaks & (state != rest)):
         cut[t] |= not cut[max(0, t - near) : t + near + 1].any()
     edges = [*np.flatnonzero(cut).tolist(), len(state)]
     found = []
     for start, stop in pairwise(edges):
         frames = start + np.flatnonzero(voiced[start:stop])
-        if state[start] != silence and len(frames) * FRAME >= settings.shortest:
+        if state[start] != rest and len(frames) * FRAME >= settings.shortest:
             level = float(np.percentile(loudness[frames], 90))
             middle = float(np.median(pitch[frames]))
             found.append(Segment(first=int(frames[0]), last=int(frames[-1]) + 1, pitch=middle, level=level))
     return found
 
 
-def rise(loudness: Floats) -> Floats:
-    """[t] dB gained over the 60 ms around each frame, 0 where it falls."""
+def loudness_rise(loudness: Floats) -> Floats:
+    """[t] rise in dB over the 60 ms around each frame, 0 where the loudness falls."""
     half = round(0.03 / FRAME)
     padded = np.pad(loudness, half, mode="edge")
     return np.maximum(padded[2 * half :] - padded[: -2 * half], 0)
 
 
 def tuning(found: list[Segment]) -> float:
-    """Semitones in (-.5, .5] that the performer is sharp of 440 Hz; 0 when no one tuning is kept.
+    """The performer's tuning: semitones in (-.5, .5] above 440 Hz; 0 if the pitches keep no tuning.
 
-    The circular mean of the notes' pitches, each as heavy as it is long. A performer who drifts has no
-    tuning to correct, and rounding to the nearest key is then the better guess.
+    The circular mean of the notes' deviations from whole semitones, weighted by duration. A performer who
+    drifts keeps no tuning, and rounding to the nearest semitone is then the better guess.
+    ``librosa.estimate_tuning`` takes a histogram of spectral peaks instead and always returns a tuning.
     """
     if not found:
         return 0.0
@@ -150,13 +153,13 @@ def tuning(found: list[Segment]) -> float:
     return float(np.angle(mean) / (2 * np.pi)) if abs(mean) > 0.5 else 0.0
 
 
-def _explain(
+def _best_states(
     pitch: Floats, voiced: Flags, loudness: Floats, gain: Floats, s: Segmentation
 ) -> NDArray[np.int16]:
-    """[t] the cheapest sequence of states: semitones from ``LOWEST``, then silence."""
-    loudest = _moving(np.pad(loudness, 25, mode="edge"), 51).max(axis=1)  # half a second around
+    """[t] the sequence of states of least cost: semitones above ``LOWEST_PITCH``, or ``rest``."""
+    loudest = _moving(np.pad(loudness, 25, mode="edge"), 51).max(axis=1)  # within half a second
     weight = np.clip(1 - (loudest - loudness) / s.fade, 0.1, 1)
-    keys = np.arange(LOWEST, HIGHEST + 1)
+    keys = np.arange(LOWEST_PITCH, HIGHEST_PITCH + 1)
     price = s.new_note * (1 - s.ease * np.minimum(gain / s.full_rise, 1))
     states = np.arange(len(keys) + 1, dtype=np.int16)
     came_from = np.empty((len(pitch), len(states)), np.int16)
@@ -176,5 +179,5 @@ def _explain(
 
 
 def _moving(values: NDArray[Any], width: int) -> NDArray[Any]:
-    """[t - width + 1, width] every window of the values, as a view."""
+    """[t - width + 1, width] the windows of the values, as a view."""
     return np.lib.stride_tricks.sliding_window_view(values, width)

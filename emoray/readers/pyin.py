@@ -1,15 +1,15 @@
-"""Pitch: the fundamental frequency of a voice, frame by frame, by pYIN. Pure arithmetic, no decoding.
+"""pYIN: the fundamental frequency of a voice in each frame. Pure arithmetic, no decoding.
 
 Conventions
 -----------
-pYIN is Mauch and Dixon, "pYIN: A fundamental frequency estimator using probabilistic threshold
-distributions", 2014, over YIN of de Cheveigne and Kawahara, 2002. It finds what ``librosa.pyin`` finds with
-these settings, in every frame, in a tenth of the time: there each pitch is weighed against all others from
-frame to frame, here against those that a voice can reach, and the troughs of many frames are weighed at once.
-Nor does it compile anything before the first recording.
+The algorithm is Mauch and Dixon, "pYIN: A fundamental frequency estimator using probabilistic threshold
+distributions", 2014, which extends YIN of de Cheveigne and Kawahara, 2002. ``librosa_pyin`` runs librosa's
+implementation with the same settings; ``pyin`` returns the same pitch in every frame in a tenth of the time
+(``benchmarks/voices.py``). Its Viterbi search considers only transitions that a voice can make, where
+librosa considers all pairs of pitches; it weighs the troughs of many frames at once, and it compiles nothing.
 
-Pitches lie in bins of a fifth of a semitone, each bin voiced or unvoiced. Letters: **t** frames, **p**
-periods from the shortest on, **m** troughs of all frames, **n** bins, **w** bins within reach.
+Pitches lie in bins of a fifth of a semitone, and each bin has a voiced and an unvoiced state. Letters: **t**
+frames, **p** periods from the shortest on, **m** troughs of all frames, **n** bins, **w** bins within reach.
 """
 
 from __future__ import annotations
@@ -22,55 +22,77 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from emoray.notes import Floats
-from emoray.readers.melody import FRAME, HIGHEST, LOWEST, Flags
+from emoray.readers.melody import FRAME, HIGHEST_PITCH, LOWEST_PITCH, Flags
 
 Samples = NDArray[np.float32]
 
 RATE = 16_000
 HOP = round(RATE * FRAME)
 WINDOW = 1024
-"""Samples in which a period is looked for: 64 ms, four periods of the lowest note."""
-LOWEST_HERTZ, HIGHEST_HERTZ = (440 * 2 ** ((key - 69) / 12) for key in (LOWEST, HIGHEST))
+"""Samples of a frame: 64 ms, four periods of the lowest pitch."""
+LOWEST_HERTZ, HIGHEST_HERTZ = (440 * 2 ** ((key - 69) / 12) for key in (LOWEST_PITCH, HIGHEST_PITCH))
 SHORTEST_PERIOD, LONGEST_PERIOD = int(RATE / HIGHEST_HERTZ), math.ceil(RATE / LOWEST_HERTZ)
 FFT_SIZE = fft.next_fast_len(WINDOW + LONGEST_PERIOD, real=True)
-AT_ONCE = 250
-"""Frames whose troughs are weighed at once: of noise, some 15,000."""
+FRAMES_PER_BLOCK = 250
+"""Frames whose troughs are weighed together; 250 frames of noise have some 15,000 troughs."""
 
-PER_SEMITONE = 5
-"""Bins. Ten, as is usual, gain nothing here."""
-BINS = (HIGHEST - LOWEST) * PER_SEMITONE + 1
+BINS_PER_SEMITONE = 5
+"""Ten bins, the usual number, give the same notes."""
+BINS = (HIGHEST_PITCH - LOWEST_PITCH) * BINS_PER_SEMITONE + 1
 THRESHOLDS = np.linspace(0, 1, 101)
-"""Under which a trough may have to lie."""
+"""The thresholds that pYIN averages over: a period counts if its trough lies below the threshold."""
 WEIGHTS = np.diff(1 - (1 - THRESHOLDS) ** 18 * (1 + 18 * THRESHOLDS))
-"""Of the thresholds: a beta distribution with parameters 2 and 18. This and what follows as in librosa."""
+"""Probability of each threshold: a beta distribution with parameters 2 and 18, as in librosa."""
 DECAY = 2.0
-"""Of the chances of the troughs under a threshold: each is exp(-2) times that of the next shorter period."""
+"""Of the troughs below a threshold, each has exp(-2) times the probability of the next shorter period."""
 NO_TROUGH = 0.01
-"""Chance of the deepest trough for each threshold that none lies under."""
-OCTAVES_A_SECOND = 35.92
-"""That a voice moves at most."""
-REACH = round(OCTAVES_A_SECOND * 12 * FRAME) * PER_SEMITONE // 2
-"""Bins, up or down, from one frame to the next."""
-SWITCH = 0.01
-"""Chance to begin or to cease to sing, in each frame."""
+"""Probability of the deepest trough for a threshold that no trough lies below."""
+MAX_OCTAVES_PER_SECOND = 35.92
+"""The fastest change of pitch."""
+REACH = round(MAX_OCTAVES_PER_SECOND * 12 * FRAME) * BINS_PER_SEMITONE // 2
+"""The largest change from one frame to the next, in bins."""
+SWITCH_PROBABILITY = 0.01
+"""Probability of a change between voiced and unvoiced from one frame to the next."""
 TINY = np.finfo(np.float64).tiny
-"""What a chance of 0 is taken for."""
+"""Added to probabilities before their logarithm."""
 
 
-def follow(samples: Samples) -> tuple[Floats, Flags]:
-    """Follow a voice.
+def pyin(samples: Samples) -> tuple[Floats, Flags]:
+    """Track the pitch of one voice.
 
     Args:
         samples: [samples] one channel at ``RATE``.
 
     Returns:
-        ([t] pitch as fractional MIDI numbers, a guess where nobody sings; [t] True where somebody does).
-        In the middle of a frame's window is sample t times ``HOP``.
+        ([t] pitch as fractional MIDI numbers, a guess in unvoiced frames; [t] True in voiced frames). Frame t
+        is centred on sample t times ``HOP``.
+
+    >>> tone = np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE).astype(np.float32)
+    >>> pitch, voiced = pyin(tone)
+    >>> float(np.median(pitch[voiced]))
+    69.0
     """
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(samples, WINDOW // 2), WINDOW)[::HOP]
-    some = (windows[first : first + AT_ONCE] for first in range(0, len(windows), AT_ONCE))
-    state = likeliest(np.concatenate([observed(difference(few)) for few in some]))
-    return LOWEST + state % BINS / PER_SEMITONE, state < BINS
+    some = (windows[first : first + FRAMES_PER_BLOCK] for first in range(0, len(windows), FRAMES_PER_BLOCK))
+    state = viterbi(np.concatenate([observed(difference(few)) for few in some]))
+    return LOWEST_PITCH + state % BINS / BINS_PER_SEMITONE, state < BINS
+
+
+def librosa_pyin(samples: Samples) -> tuple[Floats, Flags]:
+    """Track the pitch of one voice with librosa: the reference implementation, and the same result."""
+    import librosa  # slow to import, and only the reference needs it
+
+    hertz, voiced, _ = librosa.pyin(
+        samples,
+        sr=RATE,
+        fmin=LOWEST_HERTZ,
+        fmax=HIGHEST_HERTZ,
+        frame_length=WINDOW,
+        hop_length=HOP,
+        resolution=1 / BINS_PER_SEMITONE,
+        fill_na=None,
+    )
+    return np.asarray(librosa.hz_to_midi(hertz), np.float64), voiced
 
 
 def difference(windows: Samples) -> Floats:
@@ -80,13 +102,13 @@ def difference(windows: Samples) -> Floats:
     energy = np.cumsum(np.square(windows[:, :LONGEST_PERIOD]), axis=1)
     unlike = 2 * (alike[:, :1] - alike[:, 1:]) - energy
     mean = np.cumsum(unlike, axis=1) / np.arange(1, LONGEST_PERIOD + 1)
-    heard = slice(SHORTEST_PERIOD - 1, None)
-    normalised: Floats = unlike[:, heard] / (mean[:, heard] + TINY)
+    periods = slice(SHORTEST_PERIOD - 1, None)
+    normalised: Floats = unlike[:, periods] / (mean[:, periods] + TINY)
     return normalised
 
 
 def observed(yin: Floats) -> Floats:
-    """[t, 2 n] chance of what is heard in each frame of [t, p] in each voiced, then each unvoiced bin."""
+    """[t, 2 n] probability of each frame's observation [t, p] in each voiced, then each unvoiced bin."""
     lowest = np.ones(yin.shape, bool)
     lowest[:, 1:] &= yin[:, 1:] < yin[:, :-1]
     lowest[:, :-1] &= yin[:, :-1] <= yin[:, 1:]
@@ -94,18 +116,20 @@ def observed(yin: Floats) -> Floats:
     frame, period = np.nonzero(lowest)
     seen = np.zeros((len(yin), 2 * BINS))
     if len(frame):
-        chance = trough_chances(yin[frame, period], frame)
+        chance = trough_probabilities(yin[frame, period], frame)
         hertz = RATE / (SHORTEST_PERIOD + period + refinement(yin, frame, period))
-        bins = np.rint(12 * PER_SEMITONE * np.log2(hertz / LOWEST_HERTZ)).astype(int).clip(0, BINS)
+        bins = np.rint(12 * BINS_PER_SEMITONE * np.log2(hertz / LOWEST_HERTZ)).astype(int).clip(0, BINS)
         likely = chance > 0
-        seen[frame[likely], bins[likely]] = chance[likely]  # of two in a bin the longer period; BINS is lost
+        seen[frame[likely], bins[likely]] = chance[
+            likely
+        ]  # of two troughs in a bin the longer period counts; bin BINS is dropped
     voiced = seen[:, :BINS].sum(axis=1, keepdims=True).clip(0, 1)
     seen[:, BINS:] = (1 - voiced) / BINS
     return seen
 
 
-def trough_chances(height: Floats, frame: NDArray[np.int64]) -> Floats:
-    """[m] how likely each trough is the period of its frame, from its height; troughs in order."""
+def trough_probabilities(height: Floats, frame: NDArray[np.int64]) -> Floats:
+    """[m] probability that each trough is its frame's period, from its height; troughs in order of frame."""
     first = np.flatnonzero(np.diff(frame, prepend=-1))
     own = np.repeat(np.arange(len(first)), np.diff(first, append=len(frame)))
     under = height[:, None] < THRESHOLDS[1:]
@@ -121,7 +145,7 @@ def trough_chances(height: Floats, frame: NDArray[np.int64]) -> Floats:
 
 
 def refinement(yin: Floats, frame: NDArray[np.int64], period: NDArray[np.int64]) -> Floats:
-    """[m] samples from each trough to the lowest point of the parabola through it and its neighbours."""
+    """[m] samples from each trough to the vertex of the parabola through it and its neighbours."""
     inside = (period > 0) & (period < yin.shape[1] - 1)
     middle = np.where(inside, period, 1)
     before, after = yin[frame, middle - 1], yin[frame, middle + 1]
@@ -130,9 +154,9 @@ def refinement(yin: Floats, frame: NDArray[np.int64], period: NDArray[np.int64])
     return np.where(pointed, -slope / np.where(pointed, curve, 1), 0)
 
 
-def likeliest(seen: Floats) -> NDArray[np.int64]:
-    """[t] the likeliest sequence of bins, unvoiced from ``BINS`` on, given chances [t, 2 n] (Viterbi)."""
-    within, far = reach()
+def viterbi(seen: Floats) -> NDArray[np.int64]:
+    """[t] the most probable sequence of bins, unvoiced from ``BINS`` on, given probabilities [t, 2 n]."""
+    within, far = transitions()
     seen = np.log(seen + TINY).reshape(-1, 2, BINS)
     padded = np.full((len(seen), 2, BINS + 2 * REACH), -np.inf)
     values = padded[:, :, REACH : REACH + BINS]
@@ -156,14 +180,16 @@ def likeliest(seen: Floats) -> NDArray[np.int64]:
 
 
 @cache
-def reach() -> tuple[Floats, float]:
-    """Logarithms of the chances to come [from, w, to, n] to bin n, by voicing, and to one out of reach."""
+def transitions() -> tuple[Floats, float]:
+    """Log probabilities of the transitions [from, w, to, n] to bin n, by voicing, and of one out of reach."""
     moves = np.arange(-REACH, REACH + 1)
     weight = REACH + 1.0 - np.abs(moves)
-    total = np.convolve(np.ones(BINS), weight, mode="same")  # fewer moves lead from the ends of the range
+    total = np.convolve(np.ones(BINS), weight, mode="same")  # fewer transitions leave the ends of the range
     origin = np.arange(BINS) + moves[:, None]
     there = (origin >= 0) & (origin < BINS)
     chance = np.where(there, weight[:, None] / total[origin.clip(0, BINS - 1)], 0)
-    switch = np.array([[1 - SWITCH, SWITCH], [SWITCH, 1 - SWITCH]])
+    switch = np.array(
+        [[1 - SWITCH_PROBABILITY, SWITCH_PROBABILITY], [SWITCH_PROBABILITY, 1 - SWITCH_PROBABILITY]]
+    )
     within = np.log(switch[:, None, :, None] * chance[:, None] + TINY)
     return np.where(there[:, None], within, -np.inf), float(np.log(TINY))

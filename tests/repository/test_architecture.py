@@ -64,7 +64,7 @@ ONLY_IN = {
     "scipy": {"evaluate/statistics", "readers/pyin"},
     "symusic": {"readers/midi", "writers/midi"},
     "pretty_midi": {"writers/audio"},
-    "librosa": set(),
+    "librosa": {"readers/pyin"},
     "deepface": {"readers"},
     "onnxruntime": {"readers"},
     "cv2": {"readers"},

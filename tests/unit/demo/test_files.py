@@ -11,9 +11,8 @@ from emoray.demo.files import HUMMED, HUMMED_SECONDS, manifest, opening, write_d
 from emoray.demo.hum import hum
 from emoray.demo.pieces import pieces
 from emoray.notes import HIGHEST_KEY, LOWEST_KEY, as_notes
+from emoray.readers.annotations import read_labels, read_metadata
 from emoray.readers.audio import read_audio
-from emoray.readers.annotations import read_labels
-from emoray.readers.annotations import read_metadata
 from emoray.readers.midi import read_midi
 
 PIECES = {piece.name: piece for piece in pieces()}

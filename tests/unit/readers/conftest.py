@@ -22,14 +22,14 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from torch.nn.functional import interpolate
 
-    from emoray.readers import xception
+    from emoray.readers import expression
 
     class StandIn(torch.nn.Module):
-        layers = xception.read_layers(xception.verified_weights_file())
+        layers = expression.read_layers(expression.verified_fer_weights())
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             larger = interpolate(x.permute(0, 3, 1, 2), (64, 64), mode="bilinear", align_corners=False)
-            return xception.forward(self.layers, larger * 2 - 1)
+            return expression.forward(self.layers, larger * 2 - 1)
 
     path = tmp_path_factory.mktemp("stand-in") / "stand-in.onnx"
     names = {"input_names": ["x"], "output_names": ["p"], "dynamic_axes": {"x": {0: "n"}, "p": {0: "n"}}}

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emoray.readers.expression import CLASSES, label, valence
+from emoray.readers.expression import EXPRESSIONS, label, valence
 
 
 def probabilities(**given: float) -> np.ndarray:
     rest = (1 - sum(given.values())) / (7 - len(given))
-    return np.array([given.get(name, rest) for name in CLASSES])
+    return np.array([given.get(name, rest) for name in EXPRESSIONS])
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,9 @@ import pytest
 from emoray.config import Limits
 from emoray.emotion import Evidence
 from emoray.errors import ConfigError, WeightsError
-from emoray.readers.expression import CLASSES
+from emoray.readers.expression import EXPRESSIONS, MiniXception
 from emoray.readers.face import FaceReader, choose, classify
 from emoray.readers.pictures import decode
-from emoray.readers.expression import MiniXception
 
 FACES = Path(__file__).parents[4] / "shared" / "data" / "faces"
 
@@ -52,7 +51,7 @@ class Always:
     def predict(self, crops):
         self.crops += crops
         rows = [
-            [self.answers[i % len(self.answers)].get(name, 0.0) for name in CLASSES]
+            [self.answers[i % len(self.answers)].get(name, 0.0) for name in EXPRESSIONS]
             for i in range(len(crops))
         ]
         return np.array(rows, np.float32)
@@ -60,7 +59,7 @@ class Always:
 
 def reading(classifier: Always, **options) -> FaceReader:
     reader = FaceReader("fer-mini", **options)
-    reader._classifier = classifier
+    reader._network = classifier
     return reader
 
 
@@ -72,7 +71,7 @@ def test_a_clear_face_is_ok_and_has_a_label(portrait, seen, label):
     assert (evidence.status, evidence.label, evidence.faces, evidence.reason) == ("ok", label, 1, "")
     assert evidence.confidence == pytest.approx(abs(seen["happy"] - seen["sad"]), abs=1e-6)
     assert np.sign(evidence.valence) == label
-    assert list(evidence.probabilities) == list(CLASSES)
+    assert list(evidence.probabilities) == list(EXPRESSIONS)
 
 
 def test_a_neutral_face_is_an_abstention_with_a_reason(reader, portrait):

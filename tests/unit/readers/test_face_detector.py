@@ -6,9 +6,8 @@ import pytest
 
 from emoray.config import Limits
 from emoray.errors import FaceError
-from emoray.readers import face_detector
-from emoray.readers.pictures import FaceDetector, crop
-from emoray.readers.pictures import decode
+from emoray.readers import pictures
+from emoray.readers.pictures import FaceDetector, crop, decode
 
 FACE = (163, 111, 205)
 """Of Grace Hopper in her portrait of 512 by 600 pixels, by eye: x, y, side."""
@@ -85,6 +84,6 @@ def test_a_crop_keeps_its_margin_and_stays_inside():
 
 
 def test_an_opencv_without_cascades_is_named_with_its_remedy(monkeypatch):
-    monkeypatch.setattr(face_detector, "CASCADE", "gone.xml")
+    monkeypatch.setattr(pictures, "CASCADE", "gone.xml")
     with pytest.raises(FaceError, match=r"gone.xml: is missing.*pip install 'opencv-contrib"):
         FaceDetector()

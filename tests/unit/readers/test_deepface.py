@@ -12,9 +12,8 @@ import pytest
 
 from emoray.config import Limits
 from emoray.errors import FaceError, WeightsError
-from emoray.readers import deepface_emotion, weights
-from emoray.readers.expression import DeepFaceEmotion
-from emoray.readers.expression import CLASSES
+from emoray.readers import deepface_weights, expression
+from emoray.readers.expression import EXPRESSIONS, DeepFaceEmotion
 from emoray.readers.face import FaceReader
 from emoray.readers.pictures import decode
 
@@ -22,7 +21,7 @@ from emoray.readers.pictures import decode
 @pytest.fixture(scope="module")
 def home(stand_in, tmp_path_factory):
     folder = tmp_path_factory.mktemp("home")
-    weights.import_file(stand_in, folder)
+    deepface_weights.import_file(stand_in, folder)
     return folder
 
 
@@ -42,7 +41,7 @@ def test_a_batch_says_what_analyze_says_of_each(home, crops, monkeypatch):
     batch = network.predict(crops)
     for row, crop in zip(batch, crops, strict=True):
         (one,) = DeepFace.analyze(crop, actions=["emotion"], detector_backend="skip", silent=True)
-        expected = [one["emotion"][name] / 100 for name in CLASSES]
+        expected = [one["emotion"][name] / 100 for name in EXPRESSIONS]
         np.testing.assert_allclose(row, expected, atol=1e-6)
     assert np.ptp(batch, axis=0).max() > 0.01  # the crops do differ
 
@@ -58,14 +57,14 @@ def test_auto_takes_deepface_once_its_weights_are_verified(home, portrait, caplo
     (evidence,) = reader.read([portrait])
     assert caplog.records == []
     assert evidence.faces == 1
-    digest = weights.verify(home).sha256
+    digest = deepface_weights.verify(home).sha256
     assert evidence.backend.startswith("deepface: deepface 0.0.103, onnxruntime ")
     assert evidence.backend.endswith(f"imported weights {digest[:12]}")
 
 
 def test_fetched_weights_are_not_called_imported(home, stand_in, tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "URLS", ("stand-in.onnx",))
-    weights.import_file(stand_in, tmp_path)
+    monkeypatch.setattr(deepface_weights, "URLS", ("stand-in.onnx",))
+    deepface_weights.import_file(stand_in, tmp_path)
     assert ", weights " in DeepFaceEmotion(tmp_path).name
 
 
@@ -80,15 +79,15 @@ def test_a_picture_says_the_same_alone_and_in_any_company(home, portrait):
 
 
 def test_changed_weights_are_refused_before_deepface_sees_them(stand_in, tmp_path, monkeypatch):
-    weights.import_file(stand_in, tmp_path).path.write_bytes(b"changed")
-    monkeypatch.setattr(deepface_emotion, "_build", lambda _: pytest.fail("DeepFace was asked to load"))
+    deepface_weights.import_file(stand_in, tmp_path).path.write_bytes(b"changed")
+    monkeypatch.setattr(expression, "_build_deepface", lambda _: pytest.fail("DeepFace was asked to load"))
     with pytest.raises(WeightsError, match="has changed since it was recorded"):
         DeepFaceEmotion(tmp_path)
 
 
 def test_two_sets_of_weights_in_one_process_are_refused(home, monkeypatch):
     """DeepFace would go on with the first and say nothing."""
-    monkeypatch.setitem(deepface_emotion._built, "sha256", "0" * 64)
+    monkeypatch.setitem(expression._deepface_loaded, "sha256", "0" * 64)
     with pytest.raises(FaceError, match="has other weights loaded in this process; start a new process"):
         DeepFaceEmotion(home)
 

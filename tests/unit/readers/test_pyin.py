@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from emoray.readers import pitch
-from emoray.readers.pyin import BINS, RATE, difference, follow, likeliest, refinement, trough_chances
+from emoray.readers import pyin
+from emoray.readers.pyin import BINS, RATE, difference, refinement, trough_probabilities, viterbi
 
 
 def hum(keys, seconds=0.4):
@@ -39,38 +39,29 @@ SOUNDS = {
 
 @pytest.mark.parametrize("samples", SOUNDS.values(), ids=SOUNDS)
 def test_every_frame_has_the_pitch_and_the_voice_that_librosa_finds(samples):
-    hertz, voiced, _ = librosa.pyin(
-        samples,
-        sr=RATE,
-        fmin=float(librosa.midi_to_hz(pitch.LOWEST)),
-        fmax=float(librosa.midi_to_hz(pitch.HIGHEST)),
-        frame_length=pitch.WINDOW,
-        hop_length=pitch.HOP,
-        resolution=1 / pitch.PER_SEMITONE,
-        fill_na=None,
-    )
-    found, sung = follow(samples)
+    reference, voiced = pyin.librosa_pyin(samples)
+    found, sung = pyin.pyin(samples)
     np.testing.assert_array_equal(sung, voiced)
-    np.testing.assert_allclose(found, librosa.hz_to_midi(hertz), atol=1e-9)
+    np.testing.assert_allclose(found, reference, atol=1e-9)
 
 
 def test_the_difference_is_small_at_a_period_and_large_at_half_of_one():
-    wave = np.sin(2 * np.pi * np.arange(pitch.WINDOW) / 100).astype(np.float32)
+    wave = np.sin(2 * np.pi * np.arange(pyin.WINDOW) / 100).astype(np.float32)
     yin = difference(wave[None])[0]
-    assert yin.argmin() in {100 - pitch.SHORTEST_PERIOD, 200 - pitch.SHORTEST_PERIOD}
-    assert yin[100 - pitch.SHORTEST_PERIOD] < 0.1 < 1 < yin[50 - pitch.SHORTEST_PERIOD]
+    assert yin.argmin() in {100 - pyin.SHORTEST_PERIOD, 200 - pyin.SHORTEST_PERIOD}
+    assert yin[100 - pyin.SHORTEST_PERIOD] < 0.1 < 1 < yin[50 - pyin.SHORTEST_PERIOD]
 
 
 def test_thresholds_weigh_as_a_beta_distribution():
     np.testing.assert_allclose(
-        pitch.WEIGHTS, np.diff(stats.beta.cdf(np.linspace(0, 1, 101), 2, 18)), atol=1e-15
+        pyin.WEIGHTS, np.diff(stats.beta.cdf(np.linspace(0, 1, 101), 2, 18)), atol=1e-15
     )
 
 
 def test_of_two_troughs_under_a_threshold_the_shorter_period_is_likelier():
     """Under .5 and over lie both, under .3 only the second, under nothing below: as the paper adds up."""
     below = stats.beta.cdf([0.3, 0.5], 2, 18)
-    first, second = trough_chances(np.array([0.5, 0.3]), np.array([0, 0]))
+    first, second = trough_probabilities(np.array([0.5, 0.3]), np.array([0, 0]))
     both = 1 - below[1]
     share = 1 / (1 + np.exp(-2))
     assert first == pytest.approx(both * share)
@@ -81,8 +72,8 @@ def test_a_frame_s_troughs_are_weighed_without_its_neighbours():
     generator = np.random.default_rng(0)
     frame = np.sort(generator.integers(0, 20, 100))
     height = generator.random(100)
-    together = trough_chances(height, frame)
-    alone = [trough_chances(height[frame == each], frame[frame == each]) for each in np.unique(frame)]
+    together = trough_probabilities(height, frame)
+    alone = [trough_probabilities(height[frame == each], frame[frame == each]) for each in np.unique(frame)]
     np.testing.assert_allclose(together, np.concatenate(alone))
 
 
@@ -93,22 +84,22 @@ def test_a_trough_between_two_samples_is_found_between_them():
     assert refinement(yin, np.array([0, 0]), np.array([0, 9])).tolist() == [0, 0]
 
 
-def test_the_likeliest_bins_are_those_of_a_search_of_all_ways():
+def test_the_viterbi_bins_are_those_of_a_search_of_all_ways():
     """Among chances of 0 and 1, where a voice must leap further than it can, too."""
     generator = np.random.default_rng(0)
     seen = generator.random((60, 2 * BINS)) * (generator.random((60, 2 * BINS)) > 0.99)
     seen[20:40:5] = 0
     seen[20:40:5, generator.integers(0, BINS, 4)] = 1
-    moves = librosa.sequence.transition_local(BINS, 2 * pitch.REACH + 1, window="triangle", wrap=False)
-    every = np.kron(librosa.sequence.transition_loop(2, 1 - pitch.SWITCH), moves)
-    np.testing.assert_array_equal(likeliest(seen), librosa.sequence.viterbi(seen.T, every))
+    moves = librosa.sequence.transition_local(BINS, 2 * pyin.REACH + 1, window="triangle", wrap=False)
+    every = np.kron(librosa.sequence.transition_loop(2, 1 - pyin.SWITCH_PROBABILITY), moves)
+    np.testing.assert_array_equal(viterbi(seen), librosa.sequence.viterbi(seen.T, every))
 
 
 def test_noise_has_many_troughs_and_takes_no_memory_to_speak_of():
     samples = noise(30, 0.1)
-    follow(samples[:RATE])
+    pyin.pyin(samples[:RATE])
     tracemalloc.start()
-    follow(samples)
+    pyin.pyin(samples)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 100e6
