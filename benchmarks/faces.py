@@ -25,7 +25,7 @@ if hasattr(os, "sched_setaffinity"):  # ONNX Runtime starts a thread for each co
 from emoray.config import Limits
 from emoray.emotion import Evidence
 from emoray.readers import deepface_weights, face
-from emoray.readers.pictures import decode
+from emoray.readers.pictures import decode_picture
 
 WANTED = {"happy": 1, "sad": -1}
 
@@ -81,7 +81,7 @@ def print_analyze_time(home: Path, pictures: Sequence[bytes], reader_seconds: fl
     from deepface import DeepFace
 
     quiet: dict[str, Any] = {"actions": ["emotion"], "enforce_detection": False, "silent": True}
-    loop, _ = timed(lambda: [DeepFace.analyze(decode(data, Limits()), **quiet) for data in pictures])
+    loop, _ = timed(lambda: [DeepFace.analyze(decode_picture(data, Limits()), **quiet) for data in pictures])
     print(f"DeepFace.analyze in a loop: {1000 * loop / len(pictures):.1f} ms CPU a picture", end=" ")
     print(f"({loop / reader_seconds:.1f} times the reader's)")
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from emoray.errors import AudioError
 from emoray.readers import melody, pyin
-from emoray.readers.audio import RATE, decode, frame_loudness, read_audio, track
+from emoray.readers.audio import SAMPLE_RATE, decode_audio, frame_loudness, read_audio, track
 
 KINDS = {".flac", ".wav", ".ogg", ".mp3"}
 
@@ -33,7 +33,7 @@ def main(folder: Path) -> None:
     columns = {"f1": 6, "unrounded": 10, "onset": 6, "notes": 6, "cpu s / s": 10, "librosa": 8}
     print(f"{'recording':20}", *(f"{name:>{width}}" for name, width in columns.items()))
     scores = []
-    times_of_librosa(np.zeros(RATE, np.float32))  # numba compiles once, and not on the clock
+    times_of_librosa(np.zeros(SAMPLE_RATE, np.float32))  # numba compiles once, and not on the clock
     paths = sorted(path for path in folder.iterdir() if path.suffix in KINDS)
     for path in paths:
         data = path.read_bytes()
@@ -43,7 +43,7 @@ def main(folder: Path) -> None:
         except AudioError as err:
             print(f"{path.name:20} {err}")
             continue
-        cost = (time.process_time() - start) / (len(decode(data)) / RATE)
+        cost = (time.process_time() - start) / (len(decode_audio(data)) / SAMPLE_RATE)
         annotation = path.with_suffix(".txt")
         shown = f"{'-':>6} {'-':>10} {'-':>6}"
         if annotation.exists():
@@ -54,7 +54,8 @@ def main(folder: Path) -> None:
             onset = onset_f1(truth, times)
             scores.append((*found, onset))
             shown = f"{found[0]:6.3f} {found[1]:10.3f} {onset:6.3f}"
-        print(f"{path.name:20} {shown} {len(notes):6d} {cost:10.3f} {times_of_librosa(decode(data)):6.1f} x")
+        ratio = times_of_librosa(decode_audio(data))
+        print(f"{path.name:20} {shown} {len(notes):6d} {cost:10.3f} {ratio:6.1f} x")
     if scores:
         mean = np.mean(scores, axis=0)
         print(f"{'mean':20} {mean[0]:6.3f} {mean[1]:10.3f} {mean[2]:6.3f}")
@@ -64,7 +65,7 @@ def main(folder: Path) -> None:
 
 def unrounded(data: bytes) -> tuple[np.ndarray, np.ndarray]:
     """([n, 2] times, [n] fractional pitches) of the segments behind ``read_audio``."""
-    samples = decode(data)
+    samples = decode_audio(data)
     loudness = frame_loudness(samples)
     pitch, voiced = track(samples)
     found = melody.segments(
@@ -85,9 +86,9 @@ def first(work: str, path: Path) -> str:
 import time
 begun = time.perf_counter()
 from pathlib import Path
-from emoray.readers.audio import decode, track
+from emoray.readers.audio import decode_audio, track
 from emoray.readers.pyin import librosa_pyin
-{work}(decode(Path({str(path)!r}).read_bytes()))
+{work}(decode_audio(Path({str(path)!r}).read_bytes()))
 status = Path("/proc/self/status").read_text()
 most = int(status.partition("VmHWM:")[2].split()[0]) / 1024
 print(f"{{time.perf_counter() - begun:.1f}} s, {{most:.0f}} MB")

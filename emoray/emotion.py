@@ -49,7 +49,7 @@ def parse_valence(text: str | float, *, subject: object = "emotion") -> float:
     return valence
 
 
-PLACES = {
+EMOTION_WORDS = {
     "happy": (1.0, None),
     "sad": (-1.0, None),
     "excited": (1.0, 1.0),
@@ -63,7 +63,7 @@ PLACES = {
 
 
 def parse_emotion(text: str | float, *, subject: object = "emotion") -> tuple[float, float | None]:
-    """A word of ``PLACES`` or a valence in [-1, 1] as (valence, arousal).
+    """A word of ``EMOTION_WORDS`` or a valence in [-1, 1] as (valence, arousal).
 
     Raises:
         RequestError: it is neither.
@@ -71,13 +71,13 @@ def parse_emotion(text: str | float, *, subject: object = "emotion") -> tuple[fl
     >>> parse_emotion("calm"), parse_emotion("sad"), parse_emotion(0.25)
     ((1.0, -1.0), (-1.0, None), (0.25, None))
     """
-    found = PLACES.get(str(text).strip().lower())
+    found = EMOTION_WORDS.get(str(text).strip().lower())
     if found is not None:
         return found
     try:
         return parse_valence(text, subject=subject), None
     except RequestError as err:
-        reason = f"{text!r} is not an emotion; write {', '.join(PLACES)} or a number from -1 to 1"
+        reason = f"{text!r} is not an emotion; write {', '.join(EMOTION_WORDS)} or a number from -1 to 1"
         raise RequestError(subject, reason) from err
 
 

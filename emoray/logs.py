@@ -17,7 +17,7 @@ import sys
 from datetime import UTC, datetime
 
 VARIABLE = "EMORAY_LOG"
-FORMATS = ("text", "json")
+LOG_FORMATS = ("text", "json")
 ABOUT = ("row", "item")
 """What a message may be about."""
 

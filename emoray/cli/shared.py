@@ -27,7 +27,7 @@ app = typer.Typer(
 
 Guidance = Literal[GUIDANCE_MODES]  # type: ignore[valid-type]  # the one list, unpacked
 
-LogFormat = Literal[logs.FORMATS]  # type: ignore[valid-type]
+LogFormat = Literal[logs.LOG_FORMATS]  # type: ignore[valid-type]
 
 Checkpoint = Annotated[Path | None, typer.Option(help="Checkpoint folder; by default the one that ships.")]
 Faces = Annotated[str, typer.Option(help="Face backend: auto, deepface or fer-mini.")]

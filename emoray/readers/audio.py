@@ -3,11 +3,11 @@
 Conventions
 -----------
 The reader transcribes one melody line: of several voices at once it follows one. soundfile decodes the file
-(WAV, FLAC, OGG, MP3, AIFF ...), soxr resamples it to one channel at ``RATE``. Of a recording longer than
-``audio_seconds`` the last part is read, because a composition continues where its seed ends; onsets count
-from the start of that part. Pitches are rounded to whole semitones in the performer's own tuning, if the
-performer keeps one. Decoding and pitch tracking work block by block, so memory grows only with the seconds of
-audio at ``RATE``. The same bytes give the same notes.
+(WAV, FLAC, OGG, MP3, AIFF ...), soxr resamples it to one channel at ``SAMPLE_RATE``. Of a recording longer
+than ``audio_seconds`` the last part is read, because a composition continues where its seed ends; onsets
+count from the start of that part. Pitches are rounded to whole semitones in the performer's own tuning, if
+the performer keeps one. Decoding and pitch tracking work block by block, so memory grows only with the
+seconds of audio at ``SAMPLE_RATE``. The same bytes give the same notes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from emoray.errors import AudioError, ConfigError
 from emoray.notes import Floats, Notes, as_notes
 from emoray.readers import melody
 from emoray.readers.melody import FRAME, Flags
-from emoray.readers.pyin import HOP, RATE, Samples, librosa_pyin, pyin
+from emoray.readers.pyin import HOP_SAMPLES, SAMPLE_RATE, Samples, librosa_pyin, pyin
 
 TRACKERS = {"pyin": pyin, "librosa": librosa_pyin}
 """Pitch trackers by name. They find the same pitches; librosa's is the reference and ten times as slow."""
@@ -59,16 +59,16 @@ def read_audio(
         ConfigError: the tracker is unknown.
 
     >>> import io, soundfile
-    >>> time = np.arange(RATE) / RATE
+    >>> time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     >>> hum = 0.1 * np.sin(2 * np.pi * np.where(time < 0.5, 220, 246.94) * time)
     >>> file = io.BytesIO()
-    >>> soundfile.write(file, hum, RATE, format="WAV")
+    >>> soundfile.write(file, hum, SAMPLE_RATE, format="WAV")
     >>> read_audio(file.getvalue())["pitch"].tolist()
     [57, 59]
     """
     if tracker not in TRACKERS:
         raise ConfigError("tracker", f"{tracker!r} is unknown; choose {' or '.join(TRACKERS)}")
-    samples = decode(data, subject=subject, limits=limits)
+    samples = decode_audio(data, subject=subject, limits=limits)
     loudness = frame_loudness(samples)
     if not len(samples) or np.percentile(loudness, 95) < SILENCE_LEVEL:
         raise AudioError(subject, "is silent; record again, closer to the microphone")
@@ -79,14 +79,22 @@ def read_audio(
     if steady < LEAST_STEADINESS:
         raise AudioError(
             subject,
-            f"holds no melody: {steady:.0%} of its voice keeps a pitch, a melody keeps {LEAST_STEADINESS:.0%}; "
-            "sing or hum long vowels, or play one note at a time, without speech or accompaniment",
+            f"holds no melody: {steady:.0%} of its voice keeps a pitch, a melody keeps "
+            f"{LEAST_STEADINESS:.0%}; sing or hum long vowels, or play one note at a time, without speech or "
+            "accompaniment",
         )
     return _notes(melody.segments(pitch, voiced, loudness), subject)
 
 
-def decode(data: bytes, *, subject: object = "recording", limits: Limits = Limits()) -> Samples:  # noqa: B008
-    """Decode a recording to [samples], one channel at ``RATE``, full scale 1; its header is checked first.
+def decode_audio(
+    data: bytes,
+    *,
+    subject: object = "recording",
+    limits: Limits = Limits(),  # noqa: B008 frozen
+) -> Samples:
+    """Decode a recording to [samples], one channel at ``SAMPLE_RATE``, full scale 1.
+
+    The header is checked before anything is decoded.
 
     Raises:
         AudioError: see ``read_audio``.
@@ -114,9 +122,9 @@ def decode(data: bytes, *, subject: object = "recording", limits: Limits = Limit
 
 def frame_loudness(samples: Samples) -> Floats:
     """[t] loudness of each frame in dB of full scale: the mean power of the 40 ms around it."""
-    half = 2 * HOP
+    half = 2 * HOP_SAMPLES
     power = np.concatenate([[0.0], np.cumsum(np.pad(samples.astype(np.float64) ** 2, half))])
-    first = np.arange(len(samples) // HOP + 1) * HOP
+    first = np.arange(len(samples) // HOP_SAMPLES + 1) * HOP_SAMPLES
     return 10 * np.log10(np.maximum(power[first + 2 * half] - power[first], 1e-10 * 2 * half) / (2 * half))
 
 
@@ -124,18 +132,20 @@ def track(samples: Samples, tracker: str = "pyin") -> tuple[Floats, Flags]:
     """Track the pitch block by block.
 
     Args:
-        samples: [samples] one channel at ``RATE``.
+        samples: [samples] one channel at ``SAMPLE_RATE``.
         tracker: one of ``TRACKERS``.
 
     Returns:
         ([t] pitch as fractional MIDI numbers, a guess in unvoiced frames; [t] True in voiced frames).
     """
-    frames = len(samples) // HOP + 1
+    frames = len(samples) // HOP_SAMPLES + 1
     pitch, voiced = np.empty(frames), np.empty(frames, bool)
     for start in range(0, frames, BLOCK_FRAMES):
         before = min(start, CONTEXT_FRAMES)
         stop = min(start + BLOCK_FRAMES, frames)
-        found = TRACKERS[tracker](samples[(start - before) * HOP : (stop + CONTEXT_FRAMES) * HOP])
+        found = TRACKERS[tracker](
+            samples[(start - before) * HOP_SAMPLES : (stop + CONTEXT_FRAMES) * HOP_SAMPLES]
+        )
         pitch[start:stop], voiced[start:stop] = (values[before : before + stop - start] for values in found)
     return pitch, voiced
 
@@ -162,7 +172,7 @@ def _resampled(file: Any, last: float) -> Iterator[Samples]:
     """The last ``last`` seconds of a file, block by block; the part before is not decoded."""
     import soxr  # type: ignore[import-untyped]  # the resampler behind librosa; only it takes a stream
 
-    stream = soxr.ResampleStream(file.samplerate, RATE, 1, dtype="float32")
+    stream = soxr.ResampleStream(file.samplerate, SAMPLE_RATE, 1, dtype="float32")
     size = max(2**20 // file.channels, 1)
     first = max(0, file.frames - round(last * file.samplerate))
     if first:

@@ -81,7 +81,7 @@ def locate(home: Path | None = None) -> DeepFaceWeights | None:
         return DeepFaceWeights(path=path, sha256="")
 
 
-def verify(home: Path | None = None) -> DeepFaceWeights:
+def verify_weights(home: Path | None = None) -> DeepFaceWeights:
     """The installed file, after its hash was compared with the record.
 
     Raises:
@@ -142,7 +142,7 @@ def import_file(source: Path, to: Path | None = None, *, sha256: str | None = No
 
 def _installed(home: Path | None) -> DeepFaceWeights | None:
     try:
-        return verify(home)
+        return verify_weights(home)
     except WeightsError:
         return None
 
@@ -161,7 +161,9 @@ def _install(new: Path, path: Path, *, origin: str, sha256: str | None) -> DeepF
     with new.open("rb") as file:
         os.fsync(file.fileno())
     new.replace(path)
-    record.replace(_record_path(path))  # after a crash between the two, ``verify`` says the file has changed
+    record.replace(
+        _record_path(path)
+    )  # after a crash between the two, ``verify_weights`` says the file has changed
     return weights
 
 

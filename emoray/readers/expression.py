@@ -268,7 +268,7 @@ class DeepFaceEmotion:
             FaceError: this process already runs DeepFace with another engine or other weights.
         """
         with _deepface_lock:
-            found = deepface_weights.verify(home)
+            found = deepface_weights.verify_weights(home)
             if _deepface_loaded.get("sha256", found.sha256) != found.sha256:
                 raise FaceError("deepface", "has other weights loaded in this process; start a new process")
             self._client = _build_deepface(deepface_weights.home_folder(home))

@@ -25,7 +25,7 @@ from emoray.emotion import Evidence
 from emoray.errors import ConfigError, FaceError, WeightsError
 from emoray.readers import expression
 from emoray.readers.expression import EXPRESSIONS, THRESHOLD, ExpressionNetwork
-from emoray.readers.pictures import Box, FaceDetector, Picture, crop, decode
+from emoray.readers.pictures import Box, FaceDetector, Picture, crop, decode_picture
 
 FACE_BACKENDS = ("auto", "deepface", "fer-mini")
 FACE_POLICIES = ("largest", "most_central", "all", "error")
@@ -112,7 +112,7 @@ class FaceReader:
 
     def _detect(self, data: bytes) -> Evidence | _DetectedFaces:
         try:
-            picture = decode(data, self._limits)
+            picture = decode_picture(data, self._limits)
         except FaceError as err:
             return Evidence(status="decode_error", backend=self.backend, reason=f"picture {err.reason}")
         boxes = self._detector.find(picture)

@@ -2,7 +2,7 @@
 
 Conventions
 -----------
-A picture is [h, w, 3] uint8 in OpenCV's channel order (blue, green, red). ``decode`` applies the EXIF
+A picture is [h, w, 3] uint8 in OpenCV's channel order (blue, green, red). ``decode_picture`` applies the EXIF
 orientation, fills transparent parts with grey and takes the first frame of an animation. It reduces large
 pictures, and JPEGs while they are decoded, because a face detector needs far fewer pixels than a camera
 takes, and a PNG of some kilobytes may hold 50 million. Nothing is written to disk, and no error message
@@ -47,7 +47,7 @@ CASCADE = "haarcascade_frontalface_default.xml"
 OPENCV_REMEDY = "run `pip install 'opencv-contrib-python-headless<5'`"
 
 
-def decode(data: bytes, limits: Limits, *, subject: object = "picture") -> Picture:
+def decode_picture(data: bytes, limits: Limits, *, subject: object = "picture") -> Picture:
     """Decode a picture.
 
     Args:

@@ -26,13 +26,13 @@ from emoray.readers.melody import FRAME, HIGHEST_PITCH, LOWEST_PITCH, Flags
 
 Samples = NDArray[np.float32]
 
-RATE = 16_000
-HOP = round(RATE * FRAME)
-WINDOW = 1024
+SAMPLE_RATE = 16_000
+HOP_SAMPLES = round(SAMPLE_RATE * FRAME)
+WINDOW_SAMPLES = 1024
 """Samples of a frame: 64 ms, four periods of the lowest pitch."""
 LOWEST_HERTZ, HIGHEST_HERTZ = (440 * 2 ** ((key - 69) / 12) for key in (LOWEST_PITCH, HIGHEST_PITCH))
-SHORTEST_PERIOD, LONGEST_PERIOD = int(RATE / HIGHEST_HERTZ), math.ceil(RATE / LOWEST_HERTZ)
-FFT_SIZE = fft.next_fast_len(WINDOW + LONGEST_PERIOD, real=True)
+SHORTEST_PERIOD, LONGEST_PERIOD = int(SAMPLE_RATE / HIGHEST_HERTZ), math.ceil(SAMPLE_RATE / LOWEST_HERTZ)
+FFT_SIZE = fft.next_fast_len(WINDOW_SAMPLES + LONGEST_PERIOD, real=True)
 FRAMES_PER_BLOCK = 250
 """Frames whose troughs are weighed together; 250 frames of noise have some 15,000 troughs."""
 
@@ -41,7 +41,7 @@ BINS_PER_SEMITONE = 5
 BINS = (HIGHEST_PITCH - LOWEST_PITCH) * BINS_PER_SEMITONE + 1
 THRESHOLDS = np.linspace(0, 1, 101)
 """The thresholds that pYIN averages over: a period counts if its trough lies below the threshold."""
-WEIGHTS = np.diff(1 - (1 - THRESHOLDS) ** 18 * (1 + 18 * THRESHOLDS))
+THRESHOLD_WEIGHTS = np.diff(1 - (1 - THRESHOLDS) ** 18 * (1 + 18 * THRESHOLDS))
 """Probability of each threshold: a beta distribution with parameters 2 and 18, as in librosa."""
 DECAY = 2.0
 """Of the troughs below a threshold, each has exp(-2) times the probability of the next shorter period."""
@@ -61,20 +61,22 @@ def pyin(samples: Samples) -> tuple[Floats, Flags]:
     """Track the pitch of one voice.
 
     Args:
-        samples: [samples] one channel at ``RATE``.
+        samples: [samples] one channel at ``SAMPLE_RATE``.
 
     Returns:
         ([t] pitch as fractional MIDI numbers, a guess in unvoiced frames; [t] True in voiced frames). Frame t
-        is centred on sample t times ``HOP``.
+        is centred on sample t times ``HOP_SAMPLES``.
 
-    >>> tone = np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE).astype(np.float32)
+    >>> tone = np.sin(2 * np.pi * 440 * np.arange(SAMPLE_RATE) / SAMPLE_RATE).astype(np.float32)
     >>> pitch, voiced = pyin(tone)
     >>> float(np.median(pitch[voiced]))
     69.0
     """
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(samples, WINDOW // 2), WINDOW)[::HOP]
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(samples, WINDOW_SAMPLES // 2), WINDOW_SAMPLES)[
+        ::HOP_SAMPLES
+    ]
     some = (windows[first : first + FRAMES_PER_BLOCK] for first in range(0, len(windows), FRAMES_PER_BLOCK))
-    state = viterbi(np.concatenate([observed(difference(few)) for few in some]))
+    state = viterbi(np.concatenate([observation_probabilities(yin_difference(few)) for few in some]))
     return LOWEST_PITCH + state % BINS / BINS_PER_SEMITONE, state < BINS
 
 
@@ -84,19 +86,19 @@ def librosa_pyin(samples: Samples) -> tuple[Floats, Flags]:
 
     hertz, voiced, _ = librosa.pyin(
         samples,
-        sr=RATE,
+        sr=SAMPLE_RATE,
         fmin=LOWEST_HERTZ,
         fmax=HIGHEST_HERTZ,
-        frame_length=WINDOW,
-        hop_length=HOP,
+        frame_length=WINDOW_SAMPLES,
+        hop_length=HOP_SAMPLES,
         resolution=1 / BINS_PER_SEMITONE,
         fill_na=None,
     )
     return np.asarray(librosa.hz_to_midi(hertz), np.float64), voiced
 
 
-def difference(windows: Samples) -> Floats:
-    """[t, p] YIN's cumulative mean normalised difference of [t, WINDOW]: near 0 at a period."""
+def yin_difference(windows: Samples) -> Floats:
+    """[t, p] YIN's cumulative mean normalised difference of [t, WINDOW_SAMPLES]: near 0 at a period."""
     spectrum = fft.rfft(windows, FFT_SIZE)
     alike = fft.irfft(spectrum.real**2 + spectrum.imag**2, FFT_SIZE)[:, : LONGEST_PERIOD + 1]
     energy = np.cumsum(np.square(windows[:, :LONGEST_PERIOD]), axis=1)
@@ -107,7 +109,7 @@ def difference(windows: Samples) -> Floats:
     return normalised
 
 
-def observed(yin: Floats) -> Floats:
+def observation_probabilities(yin: Floats) -> Floats:
     """[t, 2 n] probability of each frame's observation [t, p] in each voiced, then each unvoiced bin."""
     lowest = np.ones(yin.shape, bool)
     lowest[:, 1:] &= yin[:, 1:] < yin[:, :-1]
@@ -117,7 +119,7 @@ def observed(yin: Floats) -> Floats:
     seen = np.zeros((len(yin), 2 * BINS))
     if len(frame):
         chance = trough_probabilities(yin[frame, period], frame)
-        hertz = RATE / (SHORTEST_PERIOD + period + refinement(yin, frame, period))
+        hertz = SAMPLE_RATE / (SHORTEST_PERIOD + period + refinement(yin, frame, period))
         bins = np.rint(12 * BINS_PER_SEMITONE * np.log2(hertz / LOWEST_HERTZ)).astype(int).clip(0, BINS)
         likely = chance > 0
         seen[frame[likely], bins[likely]] = chance[
@@ -137,10 +139,10 @@ def trough_probabilities(height: Floats, frame: NDArray[np.int64]) -> Floats:
     so_far = np.cumsum(under, axis=0)
     rank = so_far - 1 - (so_far[first] - under[first])[own]
     falling = np.exp(-DECAY * np.arange(count.max() + 1))
-    share = WEIGHTS * (1 - np.exp(-DECAY)) / (1 - np.exp(-DECAY * np.maximum(count, 1)))
+    share = THRESHOLD_WEIGHTS * (1 - np.exp(-DECAY)) / (1 - np.exp(-DECAY * np.maximum(count, 1)))
     chance: Floats = (np.where(under, falling[rank], 0) * share[own]).sum(axis=1)
     deepest = np.lexsort((height, frame))[first]
-    chance[deepest] += NO_TROUGH * (WEIGHTS * ~under[deepest]).sum(axis=1)
+    chance[deepest] += NO_TROUGH * (THRESHOLD_WEIGHTS * ~under[deepest]).sum(axis=1)
     return chance
 
 

@@ -27,7 +27,7 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 
 from emoray.config import DEFAULT_NOTES, RANGES
-from emoray.emotion import PLACES, parse_curve, parse_emotion
+from emoray.emotion import EMOTION_WORDS, parse_curve, parse_emotion
 from emoray.errors import EmorayError, RequestError
 from emoray.request import GenerationRequest, Result
 from emoray.web.guards import ASSETS_PATH, RETRY_AFTER, App, busy, error_json, guarded
@@ -116,7 +116,8 @@ class Options:
     """The form fields that are not files."""
 
     emotion: Annotated[
-        str | None, Form(description=f"{', '.join(PLACES)} or a number from -1 to 1.", examples=["happy"])
+        str | None,
+        Form(description=f"{', '.join(EMOTION_WORDS)} or a number from -1 to 1.", examples=["happy"]),
     ] = None
     arousal: Annotated[float | None, _number("arousal", "Calm to excited; as the emotion by default.")] = None
     curve: Annotated[

@@ -24,7 +24,7 @@ from emoray.notes import end
 from emoray.readers.audio import read_audio
 from emoray.readers.manifest import COLUMNS, read_manifest
 from emoray.readers.midi import read_performance
-from emoray.readers.pictures import decode
+from emoray.readers.pictures import decode_picture
 
 Enter = Callable[[bytes], bool]
 
@@ -93,7 +93,7 @@ def enter_audio(data: bytes) -> bool:
 def enter_picture(data: bytes) -> bool:
     """The bytes of a picture."""
     with contextlib.suppress(FaceError):
-        pixels = decode(data, Limits(picture_pixels=1_000_000))
+        pixels = decode_picture(data, Limits(picture_pixels=1_000_000))
         assert pixels.dtype == np.uint8
         assert pixels.shape[2:] == (3,)
         return True

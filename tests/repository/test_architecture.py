@@ -141,12 +141,12 @@ COMMANDS = {"evaluate", "ingest", "plan", "train"}
 """Commands of the command line, named as the functions that they call."""
 DOUBLED = {
     "Asked", "CHORD", "CHUNK", "CLASSES", "COLUMNS", "Checkpoint", "EMOTIONS", "EVERY", "Engine", "FEW",
-    "FIELDS", "FITTED", "FORMATS", "FURTHEST", "Faces", "GAIN", "Given", "HIGHEST", "HOP", "LONGEST",
-    "LONGEST_DURATION", "LONGEST_STEP", "MOST_BYTES", "MUSIC", "PARTS", "PLACES", "Preset",
-    "RANDOM_SEED", "RATE", "RAY_START", "RECENT", "REMEDY", "RUN", "SCALES", "SCHEMA", "SCRATCH",
-    "SECONDS", "SIDE", "SLOWEST", "SPLITS", "SPREAD", "SUMMARY", "Samples", "TOGETHER", "WEIGHTS",
-    "WINDOW", "Weights", "Work", "added", "app", "busy", "decode", "difference", "features_of",
-    "limited", "observed", "page", "parts", "pieces_of", "results", "status", "train_epoch",
+    "FIELDS", "FITTED", "FURTHEST", "Faces", "GAIN", "Given", "HIGHEST", "HOP", "LONGEST",
+    "LONGEST_DURATION", "LONGEST_STEP", "MOST_BYTES", "MUSIC", "PARTS", "Preset",
+    "RANDOM_SEED", "RATE", "RAY_START", "RECENT", "RUN", "SCALES", "SCHEMA", "SCRATCH",
+    "SECONDS", "SIDE", "SLOWEST", "SPREAD", "SUMMARY", "Samples", "TOGETHER", "WEIGHTS",
+    "WINDOW", "Weights", "Work", "added", "app", "busy", "decode", "features_of",
+    "limited", "page", "parts", "pieces_of", "results", "status", "train_epoch",
     "validation_sums", "verify", "write_part",
 }  # fmt: skip
 """Names that still mean two things. The list only gets shorter."""

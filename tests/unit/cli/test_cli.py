@@ -13,7 +13,7 @@ from emoray.cli.batch import Engine
 from emoray.cli.learning import Preset
 from emoray.cli.shared import Guidance
 from emoray.config import GUIDANCE_MODES, PRESETS
-from emoray.emotion import PLACES
+from emoray.emotion import EMOTION_WORDS
 from emoray.notes import as_notes
 from emoray.readers.midi import read_midi
 from emoray.writers.midi import midi_bytes
@@ -93,7 +93,7 @@ def test_the_same_command_writes_the_same_bytes(emoray, seed, tmp_path):
     [
         (
             ["--emotion", "joyful"],
-            f"emotion: 'joyful' is not an emotion; write {', '.join(PLACES)} or a number from -1 to 1",
+            f"emotion: 'joyful' is not an emotion; write {', '.join(EMOTION_WORDS)} or a number from -1 to 1",
         ),
         (["--curve", "[[9, 1], [0, 1]]"], "curve: goes from 9 to 0 seconds; put its points in order"),
         (["--curve", "@none.json"], "none.json: cannot be read (No such file or directory); check the path"),

@@ -13,13 +13,13 @@ import soundfile
 from emoray.config import Limits
 from emoray.errors import AudioError
 from emoray.readers import melody
-from emoray.readers.audio import RATE, decode, frame_loudness, read_audio, track
+from emoray.readers.audio import SAMPLE_RATE, decode_audio, frame_loudness, read_audio, track
 
 VOICES = Path(__file__).parents[4] / "shared" / "data" / "voices"
 MELODY = [60, 62, 64, 65, 67, 67, 64, 60]
 
 
-def sung(pitches, *, length=0.5, vibrato=0.3, sharp=0.0, rate=RATE, gains=None):
+def sung(pitches, *, length=0.5, vibrato=0.3, sharp=0.0, rate=SAMPLE_RATE, gains=None):
     """[samples] a hum with harmonics, a little vibrato, and a short breath between two notes."""
     time = np.arange(int(rate * length * len(pitches))) / rate
     which = np.minimum((time / length).astype(int), len(pitches) - 1)
@@ -32,7 +32,7 @@ def sung(pitches, *, length=0.5, vibrato=0.3, sharp=0.0, rate=RATE, gains=None):
     return 0.2 * loud * envelope * sum(np.sin(k * phase) / k for k in range(1, 6)) + noise
 
 
-def file(samples, rate=RATE, kind="WAV"):
+def file(samples, rate=SAMPLE_RATE, kind="WAV"):
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, rate, format=kind)
     return buffer.getvalue()
@@ -104,9 +104,9 @@ def test_a_gliding_voice_is_not_steady_and_a_trembling_one_is():
 @pytest.mark.parametrize(
     ("samples", "match"),
     [
-        (np.zeros(RATE), "is silent; record again"),
+        (np.zeros(SAMPLE_RATE), "is silent; record again"),
         (np.zeros(0), "is silent; record again"),
-        (np.random.default_rng(0).normal(size=2 * RATE) * 0.1, "holds no melody.*sing or hum"),
+        (np.random.default_rng(0).normal(size=2 * SAMPLE_RATE) * 0.1, "holds no melody.*sing or hum"),
         (sung([60], length=0.1, vibrato=0), "holds no melody"),
     ],
     ids=["silence", "nothing", "noise", "a blip"],
@@ -143,7 +143,7 @@ def test_of_a_long_recording_the_end_counts(kind):
 def test_an_hour_of_silence_in_a_small_file_is_not_decoded_whole():
     """FLAC packs it into some kilobytes; decoded it would be 115 MB."""
     silence = file(np.zeros(3600 * 4000, np.float32), 4000, "FLAC")
-    assert len(decode(silence)) == pytest.approx(600 * RATE, rel=0.01)
+    assert len(decode_audio(silence)) == pytest.approx(600 * SAMPLE_RATE, rel=0.01)
     with pytest.raises(AudioError, match="is silent"):
         read_audio(silence)
 
@@ -159,7 +159,7 @@ def test_an_odd_sample_rate_is_refused():
 
 def test_samples_that_are_not_numbers_are_refused():
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.full(RATE, np.nan), RATE, format="WAV", subtype="FLOAT")
+    soundfile.write(buffer, np.full(SAMPLE_RATE, np.nan), SAMPLE_RATE, format="WAV", subtype="FLOAT")
     with pytest.raises(AudioError, match="not numbers"):
         read_audio(buffer.getvalue())
 
@@ -202,7 +202,7 @@ def test_speech_is_refused_and_a_trumpet_is_not():
 
 
 def test_decoded_samples_keep_their_length_at_the_common_rate():
-    assert len(decode(file(sung(MELODY, rate=44_100), 44_100))) == pytest.approx(4 * RATE, abs=2)
+    assert len(decode_audio(file(sung(MELODY, rate=44_100), 44_100))) == pytest.approx(4 * SAMPLE_RATE, abs=2)
 
 
 def test_librosas_tracker_gives_the_same_notes():

@@ -71,15 +71,15 @@ PROGRAMS = b"".join(
 
 
 def picture(data: bytes) -> object:
-    from emoray.readers.pictures import decode
+    from emoray.readers.pictures import decode_picture
 
-    return decode(data, Limits()).shape
+    return decode_picture(data, Limits()).shape
 
 
 def recording(data: bytes) -> object:
-    from emoray.readers.audio import decode
+    from emoray.readers.audio import decode_audio
 
-    return len(decode(data))
+    return len(decode_audio(data))
 
 
 def music(data: bytes) -> object:

@@ -15,7 +15,7 @@ from emoray.errors import FaceError, WeightsError
 from emoray.readers import deepface_weights, expression
 from emoray.readers.expression import EXPRESSIONS, DeepFaceEmotion
 from emoray.readers.face import FaceReader
-from emoray.readers.pictures import decode
+from emoray.readers.pictures import decode_picture
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def home(stand_in, tmp_path_factory):
 @pytest.fixture(scope="module")
 def crops(portrait):
     """Five crops of one face, of different sizes and shapes."""
-    picture = decode(portrait, Limits())[90:340, 140:390]
+    picture = decode_picture(portrait, Limits())[90:340, 140:390]
     sizes = [(250, 250), (100, 120), (48, 48), (300, 200), (61, 61)]
     return [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for size in sizes]
 
@@ -57,7 +57,7 @@ def test_auto_takes_deepface_once_its_weights_are_verified(home, portrait, caplo
     (evidence,) = reader.read([portrait])
     assert caplog.records == []
     assert evidence.faces == 1
-    digest = deepface_weights.verify(home).sha256
+    digest = deepface_weights.verify_weights(home).sha256
     assert evidence.backend.startswith("deepface: deepface 0.0.103, onnxruntime ")
     assert evidence.backend.endswith(f"imported weights {digest[:12]}")
 
@@ -69,7 +69,9 @@ def test_fetched_weights_are_not_called_imported(home, stand_in, tmp_path, monke
 
 
 def test_a_picture_says_the_same_alone_and_in_any_company(home, portrait):
-    picture = cv2.resize(decode(portrait, Limits()), None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
+    picture = cv2.resize(
+        decode_picture(portrait, Limits()), None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA
+    )
     pictures = [
         cv2.imencode(".png", np.clip(picture * (0.6 + 0.1 * i), 0, 255).astype(np.uint8))[1].tobytes()
         for i in range(10)

@@ -90,7 +90,7 @@ def test_an_imported_file_is_recorded_and_verified(stand_in, tmp_path):
     put = deepface_weights.import_file(stand_in, tmp_path)
     assert put.path == tmp_path / ".deepface" / "weights" / "facial_expression_model_weights.onnx"
     assert put.sha256 == hashlib.sha256(stand_in.read_bytes()).hexdigest()
-    assert put == deepface_weights.verify(tmp_path) == deepface_weights.locate(tmp_path)
+    assert put == deepface_weights.verify_weights(tmp_path) == deepface_weights.locate(tmp_path)
     assert (put.origin, put.official) == ("stand-in.onnx", False)
     assert files(tmp_path) == BOTH
 
@@ -109,7 +109,7 @@ def test_missing_weights_name_both_commands(tmp_path):
     with pytest.raises(
         WeightsError, match=r"is missing; run `emoray weights fetch`, or .*emoray weights import FILE"
     ):
-        deepface_weights.verify(tmp_path)
+        deepface_weights.verify_weights(tmp_path)
 
 
 def test_a_file_that_nobody_recorded_is_not_used_until_it_is_imported_in_place(stand_in, tmp_path):
@@ -117,16 +117,16 @@ def test_a_file_that_nobody_recorded_is_not_used_until_it_is_imported_in_place(s
     path.parent.mkdir(parents=True)
     path.write_bytes(stand_in.read_bytes())
     with pytest.raises(WeightsError, match=f"has no record of its hash; run `emoray weights import {path}`"):
-        deepface_weights.verify(tmp_path)
+        deepface_weights.verify_weights(tmp_path)
     deepface_weights.import_file(path, tmp_path)
-    assert deepface_weights.verify(tmp_path).origin == deepface_weights.NAME
+    assert deepface_weights.verify_weights(tmp_path).origin == deepface_weights.NAME
 
 
 def test_a_file_that_changed_later_is_refused(stand_in, tmp_path):
     path = deepface_weights.import_file(stand_in, tmp_path).path
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(WeightsError, match="has changed since it was recorded"):
-        deepface_weights.verify(tmp_path)
+        deepface_weights.verify_weights(tmp_path)
 
 
 @pytest.mark.parametrize("record", ["", "[]", '{"sha256": "x", "colour": 1}'])
@@ -134,7 +134,7 @@ def test_a_damaged_record_is_no_record(stand_in, tmp_path, record):
     path = deepface_weights.import_file(stand_in, tmp_path).path
     path.with_name(f"{path.name}.json").write_text(record)
     with pytest.raises(WeightsError, match="has no record"):
-        deepface_weights.verify(tmp_path)
+        deepface_weights.verify_weights(tmp_path)
 
 
 def test_what_is_not_the_model_is_refused_and_leaves_the_old_file(stand_in, tmp_path):
@@ -146,7 +146,7 @@ def test_what_is_not_the_model_is_refused_and_leaves_the_old_file(stand_in, tmp_
             deepface_weights.import_file(tmp_path / name, tmp_path)
     with pytest.raises(WeightsError, match="gone: cannot be read"):
         deepface_weights.import_file(tmp_path / "gone", tmp_path)
-    assert deepface_weights.verify(tmp_path) == good
+    assert deepface_weights.verify_weights(tmp_path) == good
     assert files(tmp_path) == BOTH
 
 
@@ -178,7 +178,9 @@ def test_a_pinned_hash_is_kept(stand_in, mirror, tmp_path):
 def test_a_fetched_file_is_recorded_with_its_address_and_fetched_once(mirror, tmp_path):
     fetched = deepface_weights.fetch(tmp_path, mirror.url("whole"))
     assert (
-        fetched == deepface_weights.fetch(tmp_path, mirror.url("whole")) == deepface_weights.verify(tmp_path)
+        fetched
+        == deepface_weights.fetch(tmp_path, mirror.url("whole"))
+        == deepface_weights.verify_weights(tmp_path)
     )
     assert mirror.asked == ["/whole"]
     record = json.loads(fetched.path.with_name(f"{deepface_weights.NAME}.json").read_text())
@@ -241,7 +243,7 @@ def test_two_processes_that_fetch_together_end_with_one_good_file(mirror, tmp_pa
     mirror.go_on.set()
     hashes = {process.communicate(timeout=60)[0].strip() for process in both}
     assert [process.returncode for process in both] == [0, 0]
-    assert hashes == {deepface_weights.verify(tmp_path).sha256}
+    assert hashes == {deepface_weights.verify_weights(tmp_path).sha256}
     assert mirror.asked == ["/slow"]
     assert files(tmp_path) == BOTH
 

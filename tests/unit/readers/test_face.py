@@ -13,7 +13,7 @@ from emoray.emotion import Evidence
 from emoray.errors import ConfigError, WeightsError
 from emoray.readers.expression import EXPRESSIONS, MiniXception
 from emoray.readers.face import FaceReader, choose, classify
-from emoray.readers.pictures import decode
+from emoray.readers.pictures import decode_picture
 
 FACES = Path(__file__).parents[4] / "shared" / "data" / "faces"
 
@@ -25,7 +25,7 @@ def reader() -> FaceReader:
 
 @pytest.fixture(scope="module")
 def picture(portrait):
-    return decode(portrait, Limits())
+    return decode_picture(portrait, Limits())
 
 
 def png(pixels: np.ndarray) -> bytes:

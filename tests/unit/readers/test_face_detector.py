@@ -7,7 +7,7 @@ import pytest
 from emoray.config import Limits
 from emoray.errors import FaceError
 from emoray.readers import pictures
-from emoray.readers.pictures import FaceDetector, crop, decode
+from emoray.readers.pictures import FaceDetector, crop, decode_picture
 
 FACE = (163, 111, 205)
 """Of Grace Hopper in her portrait of 512 by 600 pixels, by eye: x, y, side."""
@@ -15,7 +15,7 @@ FACE = (163, 111, 205)
 
 @pytest.fixture(scope="module")
 def picture(portrait):
-    return decode(portrait, Limits())
+    return decode_picture(portrait, Limits())
 
 
 def assert_near(box, expected):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from emoray.config import Limits
 from emoray.errors import FaceError
-from emoray.readers.pictures import decode
+from emoray.readers.pictures import decode_picture
 
 BLUE, GREEN, RED = range(3)
 
@@ -33,7 +33,7 @@ def ramp(mode: str = "RGB") -> Image.Image:
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "GIF", "WEBP"])
 def test_a_picture_comes_as_blue_green_red(kind):
     lossless = {"lossless": True} if kind == "WEBP" else {}
-    pixels = decode(encoded(Image.new("RGB", (8, 4), (255, 0, 51)), kind, **lossless), Limits())
+    pixels = decode_picture(encoded(Image.new("RGB", (8, 4), (255, 0, 51)), kind, **lossless), Limits())
     assert pixels.shape == (4, 8, 3)
     assert pixels.dtype == np.uint8
     assert pixels[2, 3].tolist() == [51, 0, 255]
@@ -43,25 +43,25 @@ def test_a_picture_comes_as_blue_green_red(kind):
     ("mode", "kind"), [("L", "PNG"), ("L", "JPEG"), ("CMYK", "JPEG"), ("P", "PNG"), ("1", "PNG")]
 )
 def test_other_colour_models_are_understood(mode, kind):
-    pixels = decode(encoded(ramp(mode), kind), Limits()).astype(int)
+    pixels = decode_picture(encoded(ramp(mode), kind), Limits()).astype(int)
     assert pixels.shape == (10, 20, 3)
     assert pixels[:, -3:].mean() > pixels[:, :3].mean() + 150
 
 
 def test_see_through_parts_are_grey():
     image = Image.new("RGBA", (4, 4), (255, 255, 255, 0))
-    assert (decode(encoded(image, "PNG"), Limits()) == 128).all()
+    assert (decode_picture(encoded(image, "PNG"), Limits()) == 128).all()
 
 
 def test_sixteen_bits_of_grey_are_scaled_and_not_cut_off():
     deep = np.linspace(0, 65535, 20).astype(np.uint16)[None].repeat(4, axis=0)
-    pixels = decode(encoded(Image.fromarray(deep), "PNG"), Limits())
+    pixels = decode_picture(encoded(Image.fromarray(deep), "PNG"), Limits())
     np.testing.assert_allclose(pixels[0, :, 0], deep[0] / 257, atol=1)
 
 
 def test_what_is_no_number_is_black():
     grey = np.array([[np.nan, 100, np.inf, -np.inf]], np.float32)
-    pixels = decode(encoded(Image.fromarray(grey), "TIFF"), Limits())
+    pixels = decode_picture(encoded(Image.fromarray(grey), "TIFF"), Limits())
     assert pixels[0, :, 0].tolist()[0] == 0
     assert pixels.dtype == np.uint8
 
@@ -69,7 +69,7 @@ def test_what_is_no_number_is_black():
 def test_exif_turns_the_picture_upright():
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise to show it
-    pixels = decode(encoded(ramp(), "JPEG", exif=exif), Limits()).astype(int)
+    pixels = decode_picture(encoded(ramp(), "JPEG", exif=exif), Limits()).astype(int)
     assert pixels.shape == (20, 10, 3)
     assert pixels[-3:].mean() > pixels[:3].mean() + 150
 
@@ -78,17 +78,17 @@ def test_damaged_exif_does_not_lose_the_picture():
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encoded(ramp(), "JPEG", exif=exif)
-    assert decode(data.replace(b"MM\x00*", b"MM\x00\xff"), Limits()).shape == (10, 20, 3)
+    assert decode_picture(data.replace(b"MM\x00*", b"MM\x00\xff"), Limits()).shape == (10, 20, 3)
 
 
 def test_an_animation_gives_its_first_frame():
     frames = [Image.new("RGB", (6, 6), colour) for colour in ("red", "blue", "lime")]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert decode(data, Limits())[3, 3].tolist() == [0, 0, 255]
+    assert decode_picture(data, Limits())[3, 3].tolist() == [0, 0, 255]
 
 
 def test_a_large_jpeg_keeps_enough_pixels():
-    pixels = decode(encoded(Image.new("RGB", (6000, 3000)), "JPEG"), Limits())
+    pixels = decode_picture(encoded(Image.new("RGB", (6000, 3000)), "JPEG"), Limits())
     assert pixels.shape == (750, 1500, 3)
 
 
@@ -98,7 +98,7 @@ def test_any_large_picture_keeps_enough_pixels_and_its_colours(mode):
     image = Image.new(mode, (4000, 3000), bright if mode != "P" else 0)
     if mode == "P":
         image.putpalette([255] * 768)
-    pixels = decode(encoded(image, "PNG"), Limits())
+    pixels = decode_picture(encoded(image, "PNG"), Limits())
     assert pixels.shape == (1000, 1334, 3)
     assert (pixels >= 233).all()
 
@@ -106,7 +106,7 @@ def test_any_large_picture_keeps_enough_pixels_and_its_colours(mode):
 def test_a_large_picture_is_turned_upright_too():
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert decode(encoded(Image.new("RGB", (3000, 2600)), "PNG", exif=exif), Limits()).shape == (
+    assert decode_picture(encoded(Image.new("RGB", (3000, 2600)), "PNG", exif=exif), Limits()).shape == (
         1500,
         1300,
         3,
@@ -115,7 +115,7 @@ def test_a_large_picture_is_turned_upright_too():
 
 def test_too_many_bytes_are_refused_before_anything_is_read():
     with pytest.raises(FaceError, match="more than 10 bytes; send a smaller picture"):
-        decode(bytes(11), Limits(picture_bytes=10))
+        decode_picture(bytes(11), Limits(picture_bytes=10))
 
 
 @pytest.mark.parametrize("side", [8_000, 12_000, 100_000])
@@ -130,7 +130,7 @@ def test_too_many_pixels_are_refused_from_the_header(side):
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
     data = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b"")
     with pytest.raises(FaceError, match="more than 50,000,000 pixels"):
-        decode(data, Limits())
+        decode_picture(data, Limits())
 
 
 @pytest.mark.parametrize(
@@ -146,19 +146,19 @@ def test_too_many_pixels_are_refused_from_the_header(side):
 )
 def test_what_is_not_a_picture_is_refused(data):
     with pytest.raises(FaceError, match=r"cannot be read .* send a whole picture"):
-        decode(data, Limits())
+        decode_picture(data, Limits())
 
 
 def test_a_format_that_is_not_listed_is_refused_although_pillow_could():
     data = encoded(ramp(), "PPM")
     assert Image.open(io.BytesIO(data)).size == (20, 10)
     with pytest.raises(FaceError, match="in one of JPEG, PNG, WEBP, GIF, BMP, TIFF"):
-        decode(data, Limits())
+        decode_picture(data, Limits())
 
 
 def test_a_picture_cut_short_is_refused(portrait):
     with pytest.raises(FaceError, match="cannot be read"):
-        decode(portrait[: len(portrait) // 2], Limits())
+        decode_picture(portrait[: len(portrait) // 2], Limits())
 
 
 @settings(max_examples=150, derandomize=True, deadline=None)
@@ -169,4 +169,4 @@ def test_damaged_bytes_never_raise_anything_else(kind, seed):
     for place in random.integers(0, len(data), random.integers(1, 8)):
         data[place] = random.integers(0, 256)
     with contextlib.suppress(FaceError):
-        assert decode(bytes(data), Limits()).ndim == 3
+        assert decode_picture(bytes(data), Limits()).ndim == 3

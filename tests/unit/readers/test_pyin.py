@@ -8,20 +8,20 @@ import pytest
 from scipy import stats
 
 from emoray.readers import pyin
-from emoray.readers.pyin import BINS, RATE, difference, refinement, trough_probabilities, viterbi
+from emoray.readers.pyin import BINS, SAMPLE_RATE, refinement, trough_probabilities, viterbi, yin_difference
 
 
 def hum(keys, seconds=0.4):
     """[samples] a trembling voice with harmonics, some breath between its notes."""
-    time = np.arange(int(RATE * seconds * len(keys))) / RATE
+    time = np.arange(int(SAMPLE_RATE * seconds * len(keys))) / SAMPLE_RATE
     key = np.array(keys, float)[(time / seconds).astype(int)] + 0.3 * np.sin(2 * np.pi * 5.5 * time)
-    phase = 2 * np.pi * np.cumsum(440 * 2 ** ((key - 69) / 12)) / RATE
+    phase = 2 * np.pi * np.cumsum(440 * 2 ** ((key - 69) / 12)) / SAMPLE_RATE
     sound = sum(np.sin(k * phase) / k for k in range(1, 6)) * (time % seconds < 0.8 * seconds)
     return (0.2 * sound + np.random.default_rng(0).normal(size=len(time)) * 1e-3).astype(np.float32)
 
 
 def noise(seconds, loud):
-    return (np.random.default_rng(1).normal(size=int(RATE * seconds)) * loud).astype(np.float32)
+    return (np.random.default_rng(1).normal(size=int(SAMPLE_RATE * seconds)) * loud).astype(np.float32)
 
 
 SOUNDS = {
@@ -31,8 +31,10 @@ SOUNDS = {
     "noise": noise(3, 0.1),
     "hardly anything": noise(1, 1e-20),
     "clicks": (noise(2, 1) > 3).astype(np.float32),
-    "a square": np.sign(np.sin(2 * np.pi * 100 * np.arange(2 * RATE) / RATE)).astype(np.float32),
-    "silence": np.zeros(RATE, np.float32),
+    "a square": np.sign(np.sin(2 * np.pi * 100 * np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE)).astype(
+        np.float32
+    ),
+    "silence": np.zeros(SAMPLE_RATE, np.float32),
     "five samples": np.ones(5, np.float32),
 }
 
@@ -46,15 +48,15 @@ def test_every_frame_has_the_pitch_and_the_voice_that_librosa_finds(samples):
 
 
 def test_the_difference_is_small_at_a_period_and_large_at_half_of_one():
-    wave = np.sin(2 * np.pi * np.arange(pyin.WINDOW) / 100).astype(np.float32)
-    yin = difference(wave[None])[0]
+    wave = np.sin(2 * np.pi * np.arange(pyin.WINDOW_SAMPLES) / 100).astype(np.float32)
+    yin = yin_difference(wave[None])[0]
     assert yin.argmin() in {100 - pyin.SHORTEST_PERIOD, 200 - pyin.SHORTEST_PERIOD}
     assert yin[100 - pyin.SHORTEST_PERIOD] < 0.1 < 1 < yin[50 - pyin.SHORTEST_PERIOD]
 
 
 def test_thresholds_weigh_as_a_beta_distribution():
     np.testing.assert_allclose(
-        pyin.WEIGHTS, np.diff(stats.beta.cdf(np.linspace(0, 1, 101), 2, 18)), atol=1e-15
+        pyin.THRESHOLD_WEIGHTS, np.diff(stats.beta.cdf(np.linspace(0, 1, 101), 2, 18)), atol=1e-15
     )
 
 
@@ -97,7 +99,7 @@ def test_the_viterbi_bins_are_those_of_a_search_of_all_ways():
 
 def test_noise_has_many_troughs_and_takes_no_memory_to_speak_of():
     samples = noise(30, 0.1)
-    pyin.pyin(samples[:RATE])
+    pyin.pyin(samples[:SAMPLE_RATE])
     tracemalloc.start()
     pyin.pyin(samples)
     _, most = tracemalloc.get_traced_memory()
