@@ -53,8 +53,9 @@ from emoray.model.checkpoint import Checkpoint, best_device, load_checkpoint
 from emoray.notes import Notes
 from emoray.pipeline.corpus_tasks import on_parts
 from emoray.progress import Meter
+from emoray.readers.annotations import SPLITS
 
-SPLITS = ("train", "validation", "test", "all")
+EVALUATED_SPLITS = (*SPLITS, "all")
 
 
 def evaluate(
@@ -73,8 +74,8 @@ def evaluate(
         CheckpointError: see ``load_checkpoint``.
     """
     summary = corpus.open_corpus(folder)
-    if split not in SPLITS:
-        raise CorpusError(folder, f"has no split {split!r}; choose one of {', '.join(SPLITS)}")
+    if split not in EVALUATED_SPLITS:
+        raise CorpusError(folder, f"has no split {split!r}; choose one of {', '.join(EVALUATED_SPLITS)}")
     pieces = summary.rows - summary.errors if split == "all" else summary.splits.get(split, 0)
     if not pieces:
         raise CorpusError(folder, f"has no {split} pieces; ingest more files or choose another --split")
