@@ -91,7 +91,7 @@ pretrain: $(READY) ## MAESTRO=folder [MINUTES=105] to the shipped checkpoint; wh
 	cd $(PRETRAIN)/run && cp weights.safetensors config.json emotion.json metrics.json README.md $(CURDIR)/$(PRETRAINED)
 
 evaluate: $(READY) ## CHECKPOINT (by default the one that ships) on the test split of CORPUS: all figures, tables, pictures in EVALUATION
-	$(BIN)/emoray evaluate $(CHECKPOINT) $(CORPUS) --split test --all --beside emoray/pretrained/baseline --json $(EVALUATION)/evaluation.json --page $(EVALUATION)
+	$(BIN)/emoray evaluate $(CHECKPOINT) $(CORPUS) --split test --all --compare-with emoray/pretrained/baseline --json $(EVALUATION)/evaluation.json --page $(EVALUATION)
 
 gallery: $(READY) ## docs/gallery anew, with the checkpoint that ships
 	$(BIN)/emoray gallery --out docs/gallery

@@ -151,10 +151,12 @@ def evaluate(
     split: Annotated[Split, typer.Option(help="Which pieces.")] = "test",
     as_json: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Compose as well: emotion, statistics, memorisation.")
+        bool, typer.Option("--all", help="Evaluate compositions too: control, statistics, memorisation.")
     ] = False,
     page: Annotated[Path | None, typer.Option(help="Folder for a page with all tables and pictures.")] = None,
-    beside: Annotated[list[Path] | None, typer.Option(help="Another checkpoint to set beside it.")] = None,
+    compare_with: Annotated[
+        list[Path] | None, typer.Option(help="Another checkpoint for the tables.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=6, help="Seeds to compose from, with --all.")] = 200,
     notes: Annotated[int, typer.Option(min=32, help="Notes to compose from each, with --all.")] = 250,
     local: Local = False,
@@ -166,13 +168,13 @@ def evaluate(
         start_ray(local=local)
     else:
         start_ray_for(open_corpus(corpus).notes * NOTE_SECONDS, local=local)
-    from emoray.evaluate import tables
     from emoray.pipeline.evaluation import evaluate as run
+    from emoray.writers import evaluation
 
     folder = None if str(checkpoint) == "pretrained" else checkpoint
-    report = run(folder, corpus, split=split, beside=beside or [])
+    report = run(folder, corpus, split=split, compare_with=compare_with or [])
     say(f"{report['split']}: {report['pieces']} pieces, {report['likelihood']['notes']:,} notes")
-    say(tables.as_text(*tables.likelihood_rows(report)))
+    say(evaluation.as_text(*evaluation.likelihood_table(report)))
     if everything:
         from emoray.pipeline.evaluation import evaluate_control
 
@@ -181,26 +183,27 @@ def evaluate(
     if as_json:
         write_bytes(as_json, (json.dumps(report, indent=2) + "\n").encode())
     if page:
-        from emoray.writers.figures import evaluation_pictures
-
-        for name, picture in evaluation_pictures(report).items():
+        for name, picture in evaluation.evaluation_pictures(report).items():
             write_bytes(page / f"{name}.png", picture)
-        write_bytes(page / "README.md", tables.page(report).encode())
+        write_bytes(page / "README.md", evaluation.report_page(report).encode())
         say(f"{page / 'README.md'}: all tables and pictures")
 
 
 def _say_control(report: dict[str, Any]) -> None:
-    """What judges hear, what it costs, what the music is like, what it remembers."""
-    from emoray.evaluate import tables
+    """Print control, its cost, similarity to real music and memorisation."""
+    from emoray.writers import evaluation
 
-    say(f"\ncontrol: {report['seeds']} seeds, {report['composed']} composed notes, happy less sad")
-    say(tables.as_text(*tables.control_rows(report)))
-    ceilings = ", ".join(f"{name} {value:.2f}" for name, value in report["judges"]["accuracy"].items())
-    say(f"judges' own cross-validated accuracy: {ceilings}")
+    say(f"\ncontrol: {report['seeds']} seeds, {report['composed_notes']} composed notes, happy less sad")
+    say(evaluation.as_text(*evaluation.control_table(report)))
+    accuracy = report["judges"]["cross_validated_accuracy"]
+    listed = ", ".join(f"{name} {value:.2f}" for name, value in accuracy.items())
+    say(f"cross-validated accuracy of the judges: {listed}")
+    say("\ncost")
+    say(evaluation.as_text(*evaluation.cost_table(report)))
     if "memorisation" in report:
         say("")
-        say(tables.as_text(*tables.statistics_rows(report, report["default"])))
-        say(tables.remembered(report))
+        say(evaluation.as_text(*evaluation.statistics_table(report, report["default_case"])))
+        say(evaluation.memorisation_line(report))
 
 
 def _preset(name: Preset, **changed: int | None) -> BaselinePreset | ExpressivePreset:

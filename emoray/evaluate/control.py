@@ -1,15 +1,16 @@
-"""Control: does happy differ from sad, with the same seed and the same random seed, and what does it cost?
+"""Control: whether guidance towards happy and towards sad changes the music, and how much.
 
 Conventions
 -----------
-Every case (a guidance mode at a strength) composes from the same seeds with the same random seeds, once for
-each asked emotion. What is judged are the composed notes alone, by judges fitted on people's labels that
-guidance never uses (``evaluate/judges.py``). Differences are paired by seed; intervals resample seeds.
+A case is a guidance mode at a strength. Every case composes from the same seeds with the same random seeds,
+once for each requested emotion. Judges measure the composed notes alone; they are fitted on labels that
+guidance does not use (``evaluate/judges.py``). Differences are paired by seed, and bootstrap intervals
+resample seeds.
 
-Paired accuracy alone proves nothing: a tempo 10 % slower wins every pair and nobody hears it. So the size of
-the difference comes first, the share of pairs that differ by more than ``CLEAR`` beside it, and a judge that
-hears pitches only. Centred accuracies put the threshold at the median of the unguided output, because the
-judges find most of MAESTRO positive and excited.
+Paired accuracy alone proves little: a tempo that is 10 % slower wins every pair, and nobody hears it.
+Therefore the report also has the difference itself, the effect size, the share of pairs that differ by more
+than ``CLEAR_DIFFERENCE``, and a judge that uses the pitches only. Centred accuracies have their threshold at
+the median of the unguided music, because the judges find most of MAESTRO positive and excited.
 
 Letters: **S** seeds, **F** features.
 """
@@ -23,22 +24,22 @@ from typing import Any
 import numpy as np
 
 from emoray.dataset.keys import key_of, pitch_classes
-from emoray.evaluate.judges import JUDGED, Bench, heard, judged_features
+from emoray.evaluate.judges import JUDGE_FEATURES, Judges, features_of_judge, judge_features
 from emoray.evaluate.statistics import distinct_pitches
 from emoray.notes import Floats, Notes, starting_at
 
-SEEDS, SEED_NOTES, COMPOSED = 200, 64, 250
-"""How many seeds, notes of each, and notes composed from it."""
-STRIDE = 512
+N_SEEDS, SEED_NOTES, COMPOSED_NOTES = 200, 64, 250
+"""The number of seeds, the notes of each, and the notes composed from each."""
+SEED_STRIDE = 512
 """Notes between two seeds from one piece."""
-FEWEST = 32
-"""Notes of a piece that is judged; a shorter one is a failure, not half of a pair."""
-CLEAR = 0.05
-RESAMPLED = 2000
-EMOTIONS: dict[str, tuple[float, float]] = {
+LEAST_NOTES = 32
+"""Notes of a piece that is judged; a shorter piece is a failure."""
+CLEAR_DIFFERENCE = 0.05
+RESAMPLES = 2000
+QUADRANTS: dict[str, tuple[float, float]] = {
     "happy": (1.0, 1.0), "sad": (-1.0, -1.0), "tense": (-1.0, 1.0), "calm": (1.0, -1.0),
 }  # fmt: skip
-"""(valence, arousal): the four quadrants; happy against sad is the pair."""
+"""(valence, arousal) of a word for each quadrant; ``PAIR`` is compared."""
 PAIR = ("happy", "sad")
 
 
@@ -51,7 +52,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """``cfg 1``; a mode without strength by its name alone."""
+        """For example ``cfg 1``; ``none`` has no strength."""
         return self.mode if self.mode == "none" else f"{self.mode} {self.strength:g}"
 
 
@@ -59,18 +60,17 @@ UNGUIDED = Case("none")
 
 
 def seeds_of(
-    pieces: Sequence[Notes], count: int = SEEDS, composed: int = COMPOSED
+    pieces: Sequence[Notes], count: int = N_SEEDS, composed: int = COMPOSED_NOTES
 ) -> tuple[list[Notes], list[Notes]]:
-    """Openings of pieces, then stretches further in, until there are ``count``; and what really follows each.
+    """Take seeds from the openings of pieces, then from later on, with the real continuation of each.
 
     Returns:
-        Seeds of ``SEED_NOTES`` and real continuations of ``composed`` notes, as many; fewer than ``count``
-        when the pieces hold no more.
+        Up to ``count`` seeds of ``SEED_NOTES`` notes, and their continuations of ``composed`` notes.
     """
     seeds: list[Notes] = []
     real: list[Notes] = []
     longest = max((len(piece) for piece in pieces), default=0)
-    for first in range(0, longest, STRIDE):
+    for first in range(0, longest, SEED_STRIDE):
         for piece in pieces:
             whole = piece[first : first + SEED_NOTES + composed]
             if len(whole) == SEED_NOTES + composed and len(seeds) < count:
@@ -80,104 +80,116 @@ def seeds_of(
 
 
 def is_music(notes: Notes) -> bool:
-    """Whether there is something to judge: enough notes, more than one pitch, time that passes."""
-    return len(notes) >= FEWEST and len(set(notes["pitch"].tolist())) > 1 and notes["onset"][-1] > 0.5
+    """Whether a piece can be judged: it has enough notes, more than one pitch, and takes time."""
+    return len(notes) >= LEAST_NOTES and len(set(notes["pitch"].tolist())) > 1 and notes["onset"][-1] > 0.5
 
 
-def features_of(pieces: Sequence[Notes]) -> Floats:
-    """[S, F] features of composed pieces; a row of NaN for one that is not music."""
+def feature_table(pieces: Sequence[Notes]) -> Floats:
+    """[S, F] features of composed pieces; NaN for a piece that cannot be judged."""
     rows = [
-        judged_features(starting_at(notes, 0.0)) if is_music(notes) else np.full(len(JUDGED), np.nan)
+        judge_features(starting_at(notes, 0.0)) if is_music(notes) else np.full(len(JUDGE_FEATURES), np.nan)
         for notes in pieces
     ]
-    return np.array(rows).reshape(-1, len(JUDGED))
+    return np.array(rows).reshape(-1, len(JUDGE_FEATURES))
 
 
-def paired(happy: Floats, sad: Floats, unguided: Floats, random_seed: int = 0) -> dict[str, Any]:
-    """How far one judge tells happy from sad.
+def paired_effect(happy: Floats, sad: Floats, unguided: Floats, random_seed: int = 0) -> dict[str, Any]:
+    """The effect of guidance on one judge, paired by seed.
 
     Args:
-        happy: [S] chances that people would call each piece positive; NaN for a failure.
-        sad: [S] the same, from the same seeds.
-        unguided: [S] the same.
-        random_seed: of the resampling.
+        happy: [S] the judge's probability for each piece that was guided towards happy; NaN for a failure.
+        sad: [S] the same, guided towards sad, from the same seeds.
+        unguided: [S] the same, without guidance.
+        random_seed: of the bootstrap.
+
+    Returns:
+        ``difference`` of the means and its ``confidence_interval``; ``effect_size``, the mean difference in
+        its standard deviations (Cohen's d of paired samples); ``paired_accuracy``, the share of pairs in the
+        right order; ``clear_pairs``, the share that differs by more than ``CLEAR_DIFFERENCE``;
+        ``centred_accuracy`` and the number of ``failures``.
     """
-    failed = int((np.isnan(happy) | np.isnan(sad)).sum())
-    apart = np.where(np.isnan(happy - sad), 0.0, happy - sad)
-    drawn = np.random.default_rng(random_seed).integers(0, len(apart), (RESAMPLED, len(apart)))
-    low, high = np.quantile(apart[drawn].mean(axis=1), [0.025, 0.975])
-    spread = apart.std()
+    failures = int((np.isnan(happy) | np.isnan(sad)).sum())
+    difference = np.where(np.isnan(happy - sad), 0.0, happy - sad)
+    resampled = np.random.default_rng(random_seed).integers(0, len(difference), (RESAMPLES, len(difference)))
+    low, high = np.quantile(difference[resampled].mean(axis=1), [0.025, 0.975])
+    deviation = difference.std()
     return {
-        "difference": float(apart.mean()),
-        "interval": [float(low), float(high)],
-        "paired_accuracy": float(np.mean(apart > 0) + np.mean(apart == 0) / 2),
-        "clear": float(np.mean(apart > CLEAR)),
-        "effect_size": float(apart.mean() / spread) if spread > 0 else 0.0,
-        "centred_accuracy": centred(happy, sad, unguided),
-        "failed": failed,
+        "difference": float(difference.mean()),
+        "confidence_interval": [float(low), float(high)],
+        "effect_size": float(difference.mean() / deviation) if deviation > 0 else 0.0,
+        "paired_accuracy": float(np.mean(difference > 0) + np.mean(difference == 0) / 2),
+        "clear_pairs": float(np.mean(difference > CLEAR_DIFFERENCE)),
+        "centred_accuracy": centred_accuracy(happy, sad, unguided),
+        "failures": failures,
     }
 
 
-def centred(high: Floats, low: Floats, unguided: Floats) -> float:
-    """Share of pieces on the right side of the unguided median, both sides alike; failures are wrong."""
+def centred_accuracy(high: Floats, low: Floats, unguided: Floats) -> float:
+    """Balanced accuracy with the threshold at the unguided median; failures count as wrong."""
     middle = float(np.nanmedian(unguided))
     return float(np.mean(high > middle) + np.mean(low < middle)) / 2
 
 
-def quadrant_accuracy(chances: Mapping[str, Mapping[str, Floats]], unguided: Mapping[str, Floats]) -> float:
-    """Share of pieces of all four quadrants whose valence and arousal both come out on the asked side.
+def quadrant_accuracy(
+    probabilities: Mapping[str, Mapping[str, Floats]], unguided: Mapping[str, Floats]
+) -> float:
+    """Share of pieces of the four quadrants whose valence and arousal are both on the requested side.
 
     Args:
-        chances: by emotion, by judge: [S].
-        unguided: by judge: [S].
+        probabilities: [S] by emotion and judge.
+        unguided: [S] by judge.
     """
-    right = []
-    for name, (valence, arousal) in EMOTIONS.items():
-        sides = [
-            np.sign(chances[name][judge] - np.nanmedian(unguided[judge])) == np.sign(asked)
-            for judge, asked in (("valence", valence), ("arousal", arousal))
+    shares = []
+    for name, (valence, arousal) in QUADRANTS.items():
+        correct = [
+            np.sign(probabilities[name][judge] - np.nanmedian(unguided[judge])) == np.sign(requested)
+            for judge, requested in (("valence", valence), ("arousal", arousal))
         ]
-        right.append(np.mean(sides[0] & sides[1]))
-    return float(np.mean(right))
+        shares.append(np.mean(correct[0] & correct[1]))
+    return float(np.mean(shares))
 
 
 def control_report(
-    composed: Mapping[str, Sequence[Notes]], unguided: Sequence[Notes], judges: Bench
+    composed: Mapping[str, Sequence[Notes]], unguided: Sequence[Notes], judges: Judges
 ) -> dict[str, Any]:
-    """What the judges hear of a case, and what happens to the music's variety.
+    """The effect of a case on each judge, on each feature and on the variety of the music.
 
     Args:
-        composed: by emotion, a piece for each seed, without it; ``happy`` and ``sad``, and for the
-            accuracy of quadrants ``tense`` and ``calm`` as well.
-        unguided: a piece for each seed.
-        judges: who listens.
+        composed: by emotion, the composed notes for each seed: ``happy`` and ``sad``, and ``tense`` and
+            ``calm`` as well for ``quadrant_accuracy``.
+        unguided: the composed notes for each seed without guidance.
+        judges: of the evaluation.
     """
-    features = {name: features_of(pieces) for name, pieces in composed.items()}
-    neutral = features_of(unguided)
-    chances = {name: judges.chances(rows) for name, rows in features.items()}
-    without = judges.chances(neutral)
+    features = {name: feature_table(pieces) for name, pieces in composed.items()}
+    neutral = feature_table(unguided)
+    probabilities = {name: judges.probabilities(rows) for name, rows in features.items()}
+    without = judges.probabilities(neutral)
     happy, sad = (features[name] for name in PAIR)
     report: dict[str, Any] = {
-        judge: paired(chances["happy"][judge], chances["sad"][judge], without[judge]) for judge in without
+        judge: paired_effect(probabilities["happy"][judge], probabilities["sad"][judge], without[judge])
+        for judge in without
     }
     for judge in report:
-        by_chance = [
-            np.nanmean(one.chances(heard(happy, judge)) - one.chances(heard(sad, judge)))
-            for one in judges.shuffled[judge]
+        null = [
+            np.nanmean(
+                one.probabilities(features_of_judge(happy, judge))
+                - one.probabilities(features_of_judge(sad, judge))
+            )
+            for one in judges.permuted[judge]
         ]
-        report[judge]["shuffled_labels"] = float(np.mean(by_chance))
-    if set(EMOTIONS) <= composed.keys():
-        report["quadrants"] = quadrant_accuracy(chances, without)
-    spread = np.array(judges.judges["valence"].spread)
-    report["shifts"] = dict(
-        zip(JUDGED, (np.nanmean(happy - sad, axis=0) / spread).round(3).tolist(), strict=True)
+        report[judge]["permuted_labels"] = float(np.mean(null))
+    if set(QUADRANTS) <= composed.keys():
+        report["quadrant_accuracy"] = quadrant_accuracy(probabilities, without)
+    deviation = np.array(judges.judges["valence"].deviation)
+    report["feature_shifts"] = dict(
+        zip(JUDGE_FEATURES, (np.nanmean(happy - sad, axis=0) / deviation).round(3).tolist(), strict=True)
     )
     report["variety"] = variety([notes for pieces in composed.values() for notes in pieces])
     return report
 
 
 def variety(pieces: Sequence[Notes]) -> dict[str, float]:
-    """Medians of what a drone lacks: pitch-class entropy, bits, and distinct pitches in 100 notes."""
+    """Medians of what repetition lowers: pitch-class entropy in bits, distinct pitches in 100 notes."""
     entropies, distinct = [], []
     for notes in filter(len, pieces):
         share = pitch_classes(notes["pitch"])
@@ -190,10 +202,10 @@ def variety(pieces: Sequence[Notes]) -> dict[str, float]:
     }
 
 
-def known_effect(real: Sequence[Notes]) -> dict[str, list[Notes]]:
-    """A rule whose effect people know, on real music: the parallel minor, 1.5 times slower. A ceiling.
+def positive_control(real: Sequence[Notes]) -> dict[str, list[Notes]]:
+    """Real music with a change whose effect is known: the parallel minor, 1.5 times slower.
 
-    Only pieces in major take part: a minor one would become natural minor, which is cleaner than it was.
+    Pieces in minor are left out: they would become natural minor, which has less variety than they had.
     """
     major = [notes for notes in real if key_of(pitch_classes(notes["pitch"])) < 12]
     return {"happy": major, "sad": [_saddened(notes) for notes in major]}

@@ -1,7 +1,7 @@
 """Evaluation: the likelihood of a split under checkpoints, and what a checkpoint composes, by Ray.
 
-``evaluate`` sends pieces to workers part by part and adds the sums that come back. ``evaluate_control`` has
-Ray tasks compose every case for every emotion from the same seeds, and reports what judges measure. Music
+``evaluate`` sends pieces to workers part by part and adds the sums that come back. ``evaluate_control`` runs
+a Ray task for each case and emotion, all from the same seeds, and reports what judges measure. The music
 depends on the request alone, so the report does not depend on how many tasks run at once.
 """
 
@@ -24,31 +24,30 @@ from emoray.config import CONDITIONED_MODES, GUIDANCE_MODES, Prompt
 from emoray.dataset import corpus
 from emoray.errors import CorpusError
 from emoray.evaluate.control import (
-    COMPOSED,
-    EMOTIONS,
+    COMPOSED_NOTES,
+    N_SEEDS,
     PAIR,
+    QUADRANTS,
     SEED_NOTES,
-    SEEDS,
     UNGUIDED,
     Case,
     control_report,
-    known_effect,
+    positive_control,
     seeds_of,
     variety,
 )
-from emoray.evaluate.counting import RECENT, TrainingCounts
-from emoray.evaluate.grid import added
-from emoray.evaluate.judges import bench
+from emoray.evaluate.judges import load_judges
 from emoray.evaluate.likelihood import (
-    UNKNOWN,
+    UNIT_DEVIATIONS,
     Deviations,
     Sums,
     likelihood_report,
     likelihood_sums,
     nats_after_seeds,
 )
-from emoray.evaluate.memorisation import Training
-from emoray.evaluate.statistics import FAULTS, compared
+from emoray.evaluate.memorisation import TrainingSequences
+from emoray.evaluate.reference_models import CONTEXT_NOTES, TrainingCounts, summed
+from emoray.evaluate.statistics import ARTEFACTS, compare_with_real
 from emoray.model.checkpoint import Checkpoint, best_device, load_checkpoint
 from emoray.notes import Notes
 from emoray.pipeline.corpus_tasks import on_parts
@@ -59,18 +58,18 @@ EVALUATED_SPLITS = (*SPLITS, "all")
 
 
 def evaluate(
-    checkpoint: Path | None, folder: Path, *, split: str = "test", beside: Sequence[Path] = ()
+    checkpoint: Path | None, folder: Path, *, split: str = "test", compare_with: Sequence[Path] = ()
 ) -> dict[str, Any]:
     """Likelihood of one split of a corpus: ``{"likelihood": {"pitch_nll": ...}, ...}``.
 
     Args:
-        checkpoint: None is the one that ships.
+        checkpoint: None is the checkpoint that ships.
         folder: a corpus.
-        split: which pieces.
-        beside: further checkpoints; their figures are under ``beside``, by the names of their folders.
+        split: the pieces that are predicted.
+        compare_with: further checkpoints; ``compared_with`` has their likelihoods, by names of folders.
 
     Raises:
-        CorpusError: it is not a corpus, or has no piece of that split that is longer than a window.
+        CorpusError: the folder is no corpus, or the split has no piece that is longer than 25 notes.
         CheckpointError: see ``load_checkpoint``.
     """
     summary = corpus.open_corpus(folder)
@@ -81,8 +80,10 @@ def evaluate(
         raise CorpusError(folder, f"has no {split} pieces; ingest more files or choose another --split")
     counts = _counts(folder)
     report = {"split": split, "pieces": pieces} | _likelihood(checkpoint, folder, split, pieces, counts)
-    others = {other.name: _likelihood(other, folder, split, pieces, counts)["likelihood"] for other in beside}
-    return report | ({"beside": others} if others else {})
+    others = {
+        other.name: _likelihood(other, folder, split, pieces, counts)["likelihood"] for other in compare_with
+    }
+    return report | ({"compared_with": others} if others else {})
 
 
 def _likelihood(
@@ -90,15 +91,17 @@ def _likelihood(
 ) -> dict[str, Any]:
     loaded, summary = load_checkpoint(checkpoint), corpus.open_corpus(folder)
     work = {"checkpoint": checkpoint and str(checkpoint.resolve()), "counts": counts}
-    deviations = UNKNOWN
+    deviations = UNIT_DEVIATIONS
     if loaded.preset_name == "baseline" and summary.splits.get("validation"):
-        known = _sums(folder, "validation", summary.splits["validation"], work | {"deviations": UNKNOWN})
+        known = _sums(
+            folder, "validation", summary.splits["validation"], work | {"deviations": UNIT_DEVIATIONS}
+        )
         if known.get("notes"):
             errors = (known[f"{name}_mse"] / known["notes"] for name in ("step", "duration"))
             deviations = (math.sqrt(next(errors)), math.sqrt(next(errors)))
     sums = _sums(folder, split, pieces, work | {"deviations": deviations})
     if not sums.get("notes"):
-        raise CorpusError(folder, f"has no {split} piece longer than {RECENT} notes; ingest more")
+        raise CorpusError(folder, f"has no {split} piece longer than {CONTEXT_NOTES} notes; ingest more")
     return {
         "checkpoint": loaded.fingerprint[:12],
         "preset": loaded.preset_name,
@@ -113,7 +116,7 @@ def _sums(folder: Path, split: str, pieces: int, work: dict[str, Any]) -> Sums:
             for row in sums.to_pylist():
                 found[row["part"]] = json.loads(row["sums"])
                 meter.advance(row["pieces"])
-    return added([found[part] for part in sorted(found)])  # in order, so that rounding is the same each time
+    return summed([found[part] for part in sorted(found)])  # in order, so that rounding is the same each time
 
 
 def _counts(folder: Path) -> TrainingCounts:
@@ -126,7 +129,7 @@ def _counts(folder: Path) -> TrainingCounts:
 
 
 def both_durations(table: pa.Table, split: str | None) -> list[tuple[Notes, Notes]]:
-    """Good pieces of a split, each with key-down and with sounding durations."""
+    """The valid pieces of a split, each with key-down durations and with durations that include the pedal."""
     both = (corpus.pieces_of(table, split, sounding=sounding) for sounding in (False, True))
     return [(key_down, sounding) for (_, key_down), (_, sounding) in zip(*both, strict=True)]
 
@@ -154,27 +157,29 @@ def sums_of(
 
 
 FEWEST_SEEDS = 6
-"""Two halves of fewer have no distances to compare."""
-STRENGTHS = (0.5, 1.5)
-"""Of the default mode, beside 1."""
+"""Fewer seeds have no two halves whose distances can be compared."""
+OTHER_STRENGTHS = (0.5, 1.5)
+"""Strengths of the default mode that are evaluated besides 1."""
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
-    """What a case made of all seeds for one emotion."""
+class CaseMusic:
+    """The music that one case composed from all seeds for one emotion."""
 
     pieces: list[Notes]
-    nats: float
-    """Pitch, step and duration under the unguided network, a note."""
-    divergence: float
-    """Of what was drawn from, from the unguided network, nats a note."""
+    nll: float
+    """Unconditional negative log-likelihood of pitch, step and duration, nats a note."""
+    kl_divergence: float
+    """Kullback-Leibler divergence of the guided from the unguided distributions, nats a note."""
 
 
 def cases_of(checkpoint: Checkpoint) -> list[Case]:
-    """Every mode that a checkpoint can be asked for, and its default mode at several strengths."""
-    led = checkpoint.preset_name == "expressive"
-    modes = [mode for mode in GUIDANCE_MODES if led or mode not in CONDITIONED_MODES]
-    return [Case(mode) for mode in modes] + [Case(checkpoint.guidance, strength) for strength in STRENGTHS]
+    """Every guidance mode of a checkpoint, and its default mode at several strengths."""
+    conditional = checkpoint.preset_name == "expressive"
+    modes = [mode for mode in GUIDANCE_MODES if conditional or mode not in CONDITIONED_MODES]
+    return [Case(mode) for mode in modes] + [
+        Case(checkpoint.guidance, strength) for strength in OTHER_STRENGTHS
+    ]
 
 
 def evaluate_control(
@@ -182,19 +187,19 @@ def evaluate_control(
     pieces_of: Path,
     *,
     split: str = "test",
-    seeds: int = SEEDS,
-    composed: int = COMPOSED,
+    seeds: int = N_SEEDS,
+    composed: int = COMPOSED_NOTES,
     cases: list[Case] | None = None,
 ) -> dict[str, Any]:
-    """Control, cost, variety, statistics and memorisation of a checkpoint, from openings of a split.
+    """Evaluate control, likelihood, variety, statistics and memorisation of what a checkpoint composes.
 
     Args:
         folder: the checkpoint; None is the one that ships.
         pieces_of: a corpus.
-        split: where the seeds come from.
-        seeds: how many, at most.
-        composed: notes after each.
-        cases: None is ``cases_of`` the checkpoint.
+        split: the pieces that the seeds are taken from.
+        seeds: the largest number of seeds.
+        composed: notes that are composed from each.
+        cases: None evaluates ``cases_of`` the checkpoint.
 
     Raises:
         CorpusError: too few pieces of the split are long enough.
@@ -208,28 +213,35 @@ def evaluate_control(
             f"has only {len(openings)} stretches of {SEED_NOTES + composed} {split} notes to compose from,"
             f" {FEWEST_SEEDS} are needed; ingest more files or ask for fewer --notes",
         )
-    asked = cases_of(checkpoint) if cases is None else cases
-    made = _made(folder, checkpoint, openings, composed, asked)
-    unguided = made[UNGUIDED, "happy"]
+    evaluated = cases_of(checkpoint) if cases is None else cases
+    music = _compose(folder, checkpoint, openings, composed, evaluated)
+    unguided, judges = music[UNGUIDED, "happy"], load_judges()
     report: dict[str, Any] = {
         "seeds": len(openings),
-        "composed": composed,
-        "default": Case(checkpoint.guidance).name,
-        "judges": {"accuracy": bench().accuracy, "provenance": bench().provenance},
+        "composed_notes": composed,
+        "default_case": Case(checkpoint.guidance).name,
+        "judges": {
+            "cross_validated_accuracy": judges.cross_validated_accuracy,
+            "provenance": judges.provenance,
+        },
         "real": {"variety": variety(real)},
         "unguided": {
-            "nats": unguided.nats,
+            "nll": unguided.nll,
             "variety": variety(unguided.pieces),
-            "statistics": compared(unguided.pieces, real),
-            "divergence": unguided.divergence,
+            "statistics": compare_with_real(unguided.pieces, real),
+            "kl_divergence": unguided.kl_divergence,
         },
-        "rule": control_report(known_effect(real), real, bench()),
-        "cases": {case.name: _case_report(case, made, unguided, real) for case in asked if case != UNGUIDED},
+        "positive_control": control_report(positive_control(real), real, judges),
+        "cases": {
+            case.name: _case_report(case, music, unguided, real) for case in evaluated if case != UNGUIDED
+        },
     }
     default = Case(checkpoint.guidance)
-    if default in asked:
-        training = Training([notes for _, notes in corpus.read_pieces(pieces_of, "train", sounding=True)])
-        guided = [piece for emotion in PAIR for piece in made[default, emotion].pieces]
+    if default in evaluated:
+        training = TrainingSequences(
+            [notes for _, notes in corpus.read_pieces(pieces_of, "train", sounding=True)]
+        )
+        guided = [piece for emotion in PAIR for piece in music[default, emotion].pieces]
         report["memorisation"] = {
             name: _longest(training, pieces)
             for name, pieces in (("composed", guided), ("unguided", unguided.pieces), ("real", real))
@@ -238,55 +250,57 @@ def evaluate_control(
 
 
 def _case_report(
-    case: Case, made: dict[tuple[Case, str], Made], unguided: Made, real: list[Notes]
+    case: Case, music: dict[tuple[Case, str], CaseMusic], unguided: CaseMusic, real: list[Notes]
 ) -> dict[str, Any]:
-    by_emotion = {emotion: made[case, emotion] for emotion in EMOTIONS if (case, emotion) in made}
+    by_emotion = {emotion: music[case, emotion] for emotion in QUADRANTS if (case, emotion) in music}
     pair = [piece for emotion in PAIR for piece in by_emotion[emotion].pieces]
-    heard = control_report({name: one.pieces for name, one in by_emotion.items()}, unguided.pieces, bench())
-    beside_real = compared(pair, real)
-    extra = {emotion: by_emotion[emotion].nats - unguided.nats for emotion in PAIR}
-    return heard | {
+    pieces = {emotion: one.pieces for emotion, one in by_emotion.items()}
+    statistics = compare_with_real(pair, real)
+    increase = {emotion: by_emotion[emotion].nll - unguided.nll for emotion in PAIR}
+    return control_report(pieces, unguided.pieces, load_judges()) | {
         "variety": variety(pair),
-        "extra_nats": extra | {"worse": max(extra.values())},
-        "divergence": float(np.mean([by_emotion[emotion].divergence for emotion in PAIR])),
-        "overlap_share": beside_real["all"]["share"],
-        "faults": {name: beside_real[name]["found"] for name in FAULTS},
-        "statistics": beside_real,
+        "nll_increase": increase | {"max": max(increase.values())},
+        "kl_divergence": float(np.mean([by_emotion[emotion].kl_divergence for emotion in PAIR])),
+        "overlap_ratio": statistics["mean"]["overlap_ratio"],
+        "artefacts": {name: statistics[name]["composed"] for name in ARTEFACTS},
+        "statistics": statistics,
     }
 
 
-def _longest(training: Training, pieces: list[Notes]) -> dict[str, float]:
+def _longest(training: TrainingSequences, pieces: list[Notes]) -> dict[str, float]:
     found = [training.longest_shared(notes) for notes in pieces]
-    return {"median": float(np.median(found)), "most": float(np.max(found))}
+    return {"median": float(np.median(found)), "max": float(np.max(found))}
 
 
-def _made(
+def _compose(
     folder: Path | None, checkpoint: Checkpoint, openings: list[Notes], composed: int, cases: list[Case]
-) -> dict[tuple[Case, str], Made]:
-    """Every case with every emotion it is asked for; the default mode at strength 1 with all four."""
+) -> dict[tuple[Case, str], CaseMusic]:
+    """Compose every case for ``PAIR``, and the default case for all ``QUADRANTS``."""
     wanted = [(UNGUIDED, "happy")]
     four = Case(checkpoint.guidance) if checkpoint.preset_name == "expressive" else None
     for case in cases:
         if case != UNGUIDED:
-            wanted += [(case, emotion) for emotion in (EMOTIONS if case == four else PAIR)]
+            wanted += [(case, emotion) for emotion in (QUADRANTS if case == four else PAIR)]
     shared = ray.put(openings)
     where = str(folder.resolve()) if folder else None
     task = ray.remote(num_cpus=1)(compose_case)
     waiting = {task.remote(where, shared, composed, *one): one for one in wanted}
-    made: dict[tuple[Case, str], Made] = {}
+    music: dict[tuple[Case, str], CaseMusic] = {}
     with Meter("compose", len(wanted), "cases") as meter:
         while waiting:
             [ready], _ = ray.wait(list(waiting), num_returns=1)
-            made[waiting.pop(ready)] = ray.get(ready)
+            music[waiting.pop(ready)] = ray.get(ready)
             meter.advance(1)
-    return made
+    return music
 
 
-def compose_case(folder: str | None, openings: list[Notes], composed: int, case: Case, emotion: str) -> Made:
-    """One case for one emotion from all seeds: runs in a worker."""
+def compose_case(
+    folder: str | None, openings: list[Notes], composed: int, case: Case, emotion: str
+) -> CaseMusic:
+    """Compose one case for one emotion from all seeds, in a worker."""
     torch.set_num_threads(1)
     checkpoint = load_checkpoint(Path(folder) if folder else None)
-    valence, arousal = EMOTIONS[emotion]
+    valence, arousal = QUADRANTS[emotion]
     requests = [
         Prompt(
             seed=seed, valence=valence, arousal=arousal, random_seed=index, notes=composed,
@@ -296,8 +310,8 @@ def compose_case(folder: str | None, openings: list[Notes], composed: int, case:
     ]  # fmt: skip
     found = BatchDecoder(checkpoint, batch_size=len(requests)).pieces(requests)
     pieces = [piece.notes for piece in found]
-    return Made(
+    return CaseMusic(
         pieces=pieces,
-        nats=nats_after_seeds(checkpoint, openings, pieces),
-        divergence=float(np.mean([piece.divergence for piece in found])),
+        nll=nats_after_seeds(checkpoint, openings, pieces),
+        kl_divergence=float(np.mean([piece.divergence for piece in found])),
     )

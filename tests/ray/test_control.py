@@ -9,13 +9,12 @@ import torch
 from emoray.config import ExpressivePreset
 from emoray.dataset.clusters import fit_clusters
 from emoray.errors import CorpusError
-from emoray.evaluate import tables
 from emoray.evaluate.control import Case
 from emoray.model.checkpoint import load_checkpoint, new_network, save_checkpoint
 from emoray.notes import as_notes
 from emoray.pipeline.evaluation import cases_of, evaluate, evaluate_control
 from emoray.pipeline.ingest import ingest
-from emoray.writers.figures import evaluation_pictures
+from emoray.writers import evaluation
 from emoray.writers.midi import midi_bytes
 
 pytestmark = pytest.mark.ray
@@ -60,7 +59,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(folder, checkpoint):
-    return evaluate(checkpoint, folder, beside=[checkpoint]) | {
+    return evaluate(checkpoint, folder, compare_with=[checkpoint]) | {
         "control": evaluate_control(checkpoint, folder, seeds=7, composed=40, cases=CASES)
     }
 
@@ -68,39 +67,51 @@ def report(folder, checkpoint):
 def test_every_case_is_judged_from_all_seeds_and_four_quadrants_of_the_default(report):
     control = report["control"]
     assert list(control["cases"]) == ["logodds 1", "cfg 1", "cfg 0.5", "cfg 0"]
-    assert (control["seeds"], control["composed"], control["default"]) == (7, 40, "cfg 1")
-    assert [("quadrants" in case) for case in control["cases"].values()] == [False, True, False, False]
+    assert (control["seeds"], control["composed_notes"], control["default_case"]) == (7, 40, "cfg 1")
+    assert [("quadrant_accuracy" in case) for case in control["cases"].values()] == [
+        False,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_a_strength_of_zero_differs_by_nothing_and_costs_nothing(report):
     nothing = report["control"]["cases"]["cfg 0"]
     assert nothing["valence"]["difference"] == nothing["arousal"]["difference"] == 0
-    assert nothing["extra_nats"] == {"happy": 0, "sad": 0, "worse": 0}
-    assert nothing["divergence"] == pytest.approx(report["control"]["unguided"]["divergence"])
+    assert nothing["nll_increase"] == {"happy": 0, "sad": 0, "max": 0}
+    assert nothing["kl_divergence"] == pytest.approx(report["control"]["unguided"]["kl_divergence"])
 
 
 def test_guidance_moves_what_is_drawn_from_and_says_how_far(report):
     cases = report["control"]["cases"]
-    assert cases["cfg 1"]["divergence"] > cases["cfg 0.5"]["divergence"] > cases["cfg 0"]["divergence"]
-    assert cases["logodds 1"]["divergence"] > cases["cfg 0"]["divergence"]
+    assert (
+        cases["cfg 1"]["kl_divergence"] > cases["cfg 0.5"]["kl_divergence"] > cases["cfg 0"]["kl_divergence"]
+    )
+    assert cases["logodds 1"]["kl_divergence"] > cases["cfg 0"]["kl_divergence"]
 
 
 def test_the_report_is_json_and_fills_tables_and_pictures(report):
     again = json.loads(json.dumps(report))
-    for rows in (tables.likelihood_rows(again), tables.control_rows(again["control"])):
-        assert len(tables.as_text(*rows).splitlines()) > 3
+    control = again["control"]
+    for table in (
+        evaluation.likelihood_table(again),
+        evaluation.control_table(control),
+        evaluation.cost_table(control),
+    ):
+        assert len(evaluation.as_text(*table).splitlines()) > 3
     assert set(again["control"]["memorisation"]) == {"composed", "unguided", "real"}
-    pictures = evaluation_pictures(again)
-    text = tables.page(again)
+    pictures = evaluation.evaluation_pictures(again)
+    text = evaluation.report_page(again)
     assert all(f"]({name}.png)" in text for name in pictures)
     assert "| cfg 0.5 |" in text
-    assert "longest stretch shared" in text.lower()
+    assert "Longest sequence of notes shared" in text
     assert set(pictures) == {"likelihood", "control", "statistics"}
     assert all(data.startswith(b"\x89PNG") for data in pictures.values())
 
 
-def test_checkpoints_beside_are_measured_on_the_same_notes(report):
-    assert report["beside"]["tiny"] == report["likelihood"]
+def test_compared_checkpoints_are_measured_on_the_same_notes(report):
+    assert report["compared_with"]["tiny"] == report["likelihood"]
 
 
 def test_the_same_checkpoint_gives_the_same_report(report, folder, checkpoint):
@@ -117,4 +128,4 @@ def test_a_corpus_without_long_pieces_is_refused(folder, checkpoint):
 
 def test_all_modes_of_a_checkpoint_are_cases(checkpoint):
     expressive = [case.name for case in cases_of(load_checkpoint(checkpoint))]
-    assert {"none", "seed 1", "attributes 1", "cfg 1", "cfg 0.5"} <= set(expressive)
+    assert {"none", "original 1", "attributes 1", "cfg 1", "cfg 0.5"} <= set(expressive)

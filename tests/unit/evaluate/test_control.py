@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 
 from emoray.evaluate.control import (
-    EMOTIONS,
-    centred,
+    QUADRANTS,
+    centred_accuracy,
     control_report,
-    known_effect,
-    paired,
+    paired_effect,
+    positive_control,
     quadrant_accuracy,
     seeds_of,
     variety,
 )
-from emoray.evaluate.judges import bench
+from emoray.evaluate.judges import load_judges
 from emoray.notes import as_notes
 
 
@@ -22,51 +22,51 @@ def tune(random_seed=0, count=160, step=0.2, pitches=(60, 62, 64, 65, 67, 69, 71
 
 def test_identical_files_differ_by_nothing_and_win_half():
     same = np.random.default_rng(0).random(50)
-    found = paired(same, same, same)
-    assert (found["difference"], found["paired_accuracy"], found["clear"], found["effect_size"]) == (
+    found = paired_effect(same, same, same)
+    assert (found["difference"], found["paired_accuracy"], found["clear_pairs"], found["effect_size"]) == (
         0,
         0.5,
         0,
         0,
     )
-    assert found["interval"] == [0, 0]
+    assert found["confidence_interval"] == [0, 0]
 
 
 def test_paired_figures_by_hand():
     happy, sad = np.array([0.9, 0.8, 0.5, 0.4]), np.array([0.5, 0.78, 0.5, 0.6])
-    found = paired(happy, sad, np.array([0.55, 0.65, 0.6, 0.7]))
+    found = paired_effect(happy, sad, np.array([0.55, 0.65, 0.6, 0.7]))
     assert found["difference"] == pytest.approx((0.4 + 0.02 + 0 - 0.2) / 4)
     assert found["paired_accuracy"] == (2 + 0.5) / 4
-    assert found["clear"] == 0.25
+    assert found["clear_pairs"] == 0.25
     assert found["centred_accuracy"] == pytest.approx((2 / 4 + 3 / 4) / 2)  # .6 is no side of .625's
 
 
 def test_an_interval_of_noise_holds_zero_and_one_of_an_effect_does_not():
     generator = np.random.default_rng(3)
     noise, other = generator.random(200), generator.random(200)
-    low, high = paired(noise, other, noise)["interval"]
+    low, high = paired_effect(noise, other, noise)["confidence_interval"]
     assert low < 0 < high
-    low, high = paired(noise + 0.2, noise, noise)["interval"]
+    low, high = paired_effect(noise + 0.2, noise, noise)["confidence_interval"]
     assert 0 < low <= high
-    assert paired(noise, other, noise) == paired(noise, other, noise)
+    assert paired_effect(noise, other, noise) == paired_effect(noise, other, noise)
 
 
 def test_a_tempo_that_nobody_hears_wins_every_pair_but_moves_no_judge_of_pitches():
     """Why paired accuracy is never shown alone."""
     happy = [tune(seed) for seed in range(30)]
     sad = [tune(seed, step=0.22) for seed in range(30)]
-    found = control_report({"happy": happy, "sad": sad}, happy, bench())
+    found = control_report({"happy": happy, "sad": sad}, happy, load_judges())
     assert found["arousal"]["paired_accuracy"] == 1.0
     assert found["arousal"]["difference"] < 0.2
     assert found["valence_from_pitches"]["difference"] == 0
-    assert found["shifts"]["density"] > 0 == found["shifts"]["majorness"]
+    assert found["feature_shifts"]["note_rate"] > 0 == found["feature_shifts"]["majorness"]
 
 
 def test_a_degenerate_piece_is_a_failure_and_not_a_pair():
     nothing, one_note = as_notes([], [], [], []), tune(count=100, pitches=(60,))
     happy = [tune(1), nothing, one_note]
-    found = control_report({"happy": happy, "sad": [tune(4), tune(5), tune(6)]}, [tune(7)] * 3, bench())
-    assert found["valence"]["failed"] == 2
+    found = control_report({"happy": happy, "sad": [tune(4), tune(5), tune(6)]}, [tune(7)] * 3, load_judges())
+    assert found["valence"]["failures"] == 2
     assert abs(found["valence"]["difference"]) <= 1 / 3
     assert found["valence"]["centred_accuracy"] <= (1 / 3 + 1) / 2
 
@@ -75,7 +75,7 @@ def test_quadrants_count_only_if_valence_and_arousal_both_come_out():
     middle = {"valence": np.array([0.5]), "arousal": np.array([0.5])}
     right = {
         name: {"valence": np.array([0.5 + valence / 4]), "arousal": np.array([0.5 + arousal / 4])}
-        for name, (valence, arousal) in EMOTIONS.items()
+        for name, (valence, arousal) in QUADRANTS.items()
     }
     assert quadrant_accuracy(right, middle) == 1
     right["calm"] = right["happy"]
@@ -83,7 +83,7 @@ def test_quadrants_count_only_if_valence_and_arousal_both_come_out():
 
 
 def test_failures_are_on_the_wrong_side():
-    assert centred(np.array([np.nan, 0.9]), np.array([0.1, np.nan]), np.array([0.5, 0.5])) == 0.5
+    assert centred_accuracy(np.array([np.nan, 0.9]), np.array([0.1, np.nan]), np.array([0.5, 0.5])) == 0.5
 
 
 def test_seeds_are_openings_first_then_stretches_further_in():
@@ -96,8 +96,8 @@ def test_seeds_are_openings_first_then_stretches_further_in():
     assert all(seed["onset"][0] == 0 for seed in (*seeds, *real))
 
 
-def test_the_rule_of_known_effect_lowers_degrees_and_slows():
-    pair = known_effect([tune(0), tune(0, pitches=(60, 60, 60, 62, 63, 63, 65, 67, 67, 68))])
+def test_the_positive_control_lowers_degrees_and_slows():
+    pair = positive_control([tune(0), tune(0, pitches=(60, 60, 60, 62, 63, 63, 65, 67, 67, 68))])
     assert len(pair["happy"]) == 1
     happy, sad = pair["happy"][0], pair["sad"][0]
     assert {(int(h), int(s)) for h, s in zip(happy["pitch"], sad["pitch"], strict=True) if h != s} == {

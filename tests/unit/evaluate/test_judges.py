@@ -3,14 +3,14 @@ import pytest
 
 from emoray.errors import CorpusError
 from emoray.evaluate.judges import (
-    JUDGED,
-    MEASURES,
-    TIMES,
-    bench,
+    FEATURES_OF,
+    JUDGE_FEATURES,
+    JUDGE_TIME_FEATURES,
     cross_validated,
+    features_of_judge,
     fit_judge,
-    heard,
-    judged_features,
+    judge_features,
+    load_judges,
 )
 from emoray.notes import as_notes
 
@@ -29,8 +29,8 @@ def tune(scale, step=0.25, random_seed=0, count=200):
 
 def test_features_by_hand():
     notes = as_notes([0.0, 0.5, 0.5], [0.5, 1.0, 1.0], [60, 64, 67], [80] * 3)
-    found = dict(zip(JUDGED, judged_features(notes), strict=True))
-    assert found["density"] == pytest.approx(np.log(3 / 0.5))
+    found = dict(zip(JUDGE_FEATURES, judge_features(notes), strict=True))
+    assert found["note_rate"] == pytest.approx(np.log(3 / 0.5))
     assert found["chords"] == 0.5
     assert found["polyphony"] == pytest.approx(np.log(2.5 / 1.5))
     assert (found["highest"], found["lowest"]) == (67, 60)
@@ -40,33 +40,33 @@ def test_features_by_hand():
 
 
 def test_the_shipped_judges_hear_major_as_more_positive_and_fast_as_more_excited():
-    def heard_of(*pieces):
-        return bench().chances(np.array([judged_features(notes) for notes in pieces]))
+    def judged(*pieces):
+        return load_judges().probabilities(np.array([judge_features(notes) for notes in pieces]))
 
     major, minor = (
-        heard_of(*(tune(scale, random_seed=seed) for seed in range(20))) for scale in (MAJOR, MINOR)
+        judged(*(tune(scale, random_seed=seed) for seed in range(20))) for scale in (MAJOR, MINOR)
     )
     for judge in ("valence", "valence_from_pitches"):
         assert np.mean(major[judge] > minor[judge]) > 0.8, judge
-    fast, slow = (heard_of(*(tune(MAJOR, step, seed) for seed in range(10))) for step in (0.1, 0.5))
+    fast, slow = (judged(*(tune(MAJOR, step, seed) for seed in range(10))) for step in (0.1, 0.5))
     assert np.mean(fast["arousal"] > slow["arousal"]) > 0.9
 
 
 def test_no_tempo_moves_the_judge_that_hears_pitches_only():
-    chances = [
-        bench().chances(judged_features(tune(MAJOR, step))[None])["valence_from_pitches"]
+    probabilities = [
+        load_judges().probabilities(judge_features(tune(MAJOR, step))[None])["valence_from_pitches"]
         for step in (0.1, 1.0)
     ]
-    assert chances[0] == chances[1]
-    assert not set(TIMES) & set(MEASURES["valence_from_pitches"])
+    assert probabilities[0] == probabilities[1]
+    assert not set(JUDGE_TIME_FEATURES) & set(FEATURES_OF["valence_from_pitches"])
 
 
 def test_shipped_judges_say_where_they_come_from_and_what_they_can_tell():
-    assert "VGMIDI" in bench().provenance
-    assert {name: 0.5 < value < 1 for name, value in bench().accuracy.items()} == dict.fromkeys(
-        MEASURES, True
-    )
-    assert all(len(some) == 20 for some in bench().shuffled.values())
+    assert "VGMIDI" in load_judges().provenance
+    assert {
+        name: 0.5 < value < 1 for name, value in load_judges().cross_validated_accuracy.items()
+    } == dict.fromkeys(FEATURES_OF, True)
+    assert all(len(some) == 20 for some in load_judges().permuted.values())
 
 
 def test_a_fitted_judge_is_sklearns_logistic_regression():
@@ -78,7 +78,9 @@ def test_a_fitted_judge_is_sklearns_logistic_regression():
     judge = fit_judge(features, labels)
     standard = (features - features.mean(0)) / features.std(0)
     expected = LogisticRegression(class_weight="balanced", max_iter=1000).fit(standard, labels)
-    np.testing.assert_allclose(judge.chances(features), expected.predict_proba(standard)[:, 1], atol=1e-6)
+    np.testing.assert_allclose(
+        judge.probabilities(features), expected.predict_proba(standard)[:, 1], atol=1e-6
+    )
 
 
 def test_cross_validation_finds_a_rule_and_finds_nothing_in_noise():
@@ -91,7 +93,7 @@ def test_cross_validation_finds_a_rule_and_finds_nothing_in_noise():
 
 
 def test_a_judge_hears_its_own_features_only_and_music_alone():
-    features = np.arange(len(JUDGED), dtype=float)[None]
-    assert heard(features, "valence_from_pitches")[0, 0] == JUDGED.index("pitch")
+    features = np.arange(len(JUDGE_FEATURES), dtype=float)[None]
+    assert features_of_judge(features, "valence_from_pitches")[0, 0] == JUDGE_FEATURES.index("pitch")
     with pytest.raises(CorpusError, match="without notes"):
-        judged_features(as_notes([], [], [], []))
+        judge_features(as_notes([], [], [], []))

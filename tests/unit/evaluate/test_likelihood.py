@@ -8,7 +8,6 @@ from torch.nn import functional
 from emoray.config import BaselinePreset, ExpressivePreset
 from emoray.dataset.bins import DURATION_BINS, STEP_BINS, velocity_bins
 from emoray.dataset.clusters import fit_clusters
-from emoray.evaluate.counting import RECENT, TrainingCounts
 from emoray.evaluate.likelihood import (
     baseline_sums,
     expressive_nats,
@@ -16,11 +15,12 @@ from emoray.evaluate.likelihood import (
     likelihood_sums,
     nats_after_seeds,
 )
-from emoray.evaluate.tables import likelihood_rows
+from emoray.evaluate.reference_models import CONTEXT_NOTES, TrainingCounts
 from emoray.model.baseline import BaselineNetwork, Prediction
 from emoray.model.checkpoint import Checkpoint
 from emoray.model.expressive import Decided, ExpressiveNetwork, Heard
 from emoray.notes import as_notes, steps
+from emoray.writers.evaluation import likelihood_table
 
 CLUSTERS = fit_clusters(
     np.random.default_rng(0).lognormal(0, 0.4, (200, 9)).astype(np.float32), window=26, random_seed=0
@@ -70,9 +70,9 @@ def report(loaded, pieces):
     return likelihood_report(likelihood_sums(loaded, both, TrainingCounts.of(both), (0.2, 0.3)))
 
 
-def test_nats_a_note_of_the_seed_preset_by_hand():
+def test_nats_a_note_of_the_baseline_preset_by_hand():
     """Two notes are predicted, 60 and 61: -ln .5 and -ln (.5 / 127)."""
-    measured = report(baseline_checkpoint(), [piece([60] * RECENT + [60, 61])])
+    measured = report(baseline_checkpoint(), [piece([60] * CONTEXT_NOTES + [60, 61])])
     assert measured["notes"] == 2
     assert measured["pitch_nll"] == pytest.approx((-math.log(0.5) - math.log(0.5 / 127)) / 2)
     assert (measured["pitch_top1"], measured["step_mse"], measured["duration_mse"]) == (0.5, 0.0625, 0.0)
@@ -87,7 +87,7 @@ def test_nats_a_note_of_the_seed_preset_by_hand():
 
 def test_nats_of_the_expressive_preset_are_its_softmax_over_the_true_classes():
     loaded, notes = expressive_checkpoint(), tune(300)
-    [nats] = expressive_nats(loaded, [notes], [RECENT])
+    [nats] = expressive_nats(loaded, [notes], [CONTEXT_NOTES])
     network = loaded.network
     columns = (notes["pitch"].astype(np.int64), steps(notes).astype(np.float32), notes["duration"].copy(),
                velocity_bins(notes["velocity"]))  # fmt: skip
@@ -98,9 +98,11 @@ def test_nats_of_the_expressive_preset_are_its_softmax_over_the_true_classes():
             torch.zeros(1, 299, network.told.in_features), network.start(1),
             Decided(step[:, 1:], pitch[:, 1:], duration[:, 1:]),
         )  # fmt: skip
-    expected = functional.cross_entropy(out[1][0], pitch[0, 1:], reduction="none")[RECENT - 1 :]
+    expected = functional.cross_entropy(out[1][0], pitch[0, 1:], reduction="none")[CONTEXT_NOTES - 1 :]
     np.testing.assert_allclose(nats["pitch"], expected, atol=1e-4)
-    loud = functional.cross_entropy(out[3][0], velocity[0, 1:], reduction="none")[RECENT - 1 :] + math.log(4)
+    loud = functional.cross_entropy(out[3][0], velocity[0, 1:], reduction="none")[
+        CONTEXT_NOTES - 1 :
+    ] + math.log(4)
     np.testing.assert_allclose(nats["velocity"], loud, atol=1e-4)
     assert out[0].shape[-1] == STEP_BINS
     assert out[2].shape[-1] == DURATION_BINS
@@ -108,23 +110,25 @@ def test_nats_of_the_expressive_preset_are_its_softmax_over_the_true_classes():
 
 def test_pieces_of_all_lengths_are_measured_together_as_each_is_alone():
     loaded, pieces = expressive_checkpoint(), [tune(count, count) for count in (40, 300, 700, 27)]
-    together = expressive_nats(loaded, pieces, [RECENT] * 4)
+    together = expressive_nats(loaded, pieces, [CONTEXT_NOTES] * 4)
     for notes, nats in zip(pieces, together, strict=True):
-        [alone] = expressive_nats(loaded, [notes], [RECENT])
+        [alone] = expressive_nats(loaded, [notes], [CONTEXT_NOTES])
         for name, values in alone.items():
             np.testing.assert_allclose(nats[name], values, atol=1e-4)
-            assert len(values) == len(notes) - RECENT
+            assert len(values) == len(notes) - CONTEXT_NOTES
 
 
 def test_all_models_answer_for_the_same_notes_and_short_pieces_count_nothing():
-    pieces = [tune(60), tune(RECENT), tune(31)]
+    pieces = [tune(60), tune(CONTEXT_NOTES), tune(31)]
     for loaded in (baseline_checkpoint(), expressive_checkpoint()):
         assert report(loaded, pieces)["notes"] == 35 + 6
 
 
 def test_the_table_has_a_row_for_the_network_for_those_beside_it_and_for_each_rule():
     figures = report(baseline_checkpoint(), [tune(40)])
-    heads, rows = likelihood_rows({"preset": "baseline", "likelihood": figures, "beside": {"other": figures}})
+    heads, rows = likelihood_table(
+        {"preset": "baseline", "likelihood": figures, "compared_with": {"other": figures}}
+    )
     names = [
         "baseline preset",
         "other preset",

@@ -1,6 +1,6 @@
 import numpy as np
 
-from emoray.evaluate.memorisation import Training
+from emoray.evaluate.memorisation import TrainingSequences
 from emoray.notes import as_notes
 
 
@@ -20,7 +20,7 @@ def joined(*parts):
     return as_notes(np.concatenate(onsets), [0.2] * len(pitch), pitch, [80] * len(pitch))
 
 
-TRAINING = Training([piece(random_seed=seed) for seed in range(5)])
+TRAINING = TrainingSequences([piece(random_seed=seed) for seed in range(5)])
 
 
 def test_a_quotation_is_found_with_its_length_wherever_it_starts():
@@ -40,7 +40,7 @@ def test_the_same_pitches_in_another_rhythm_are_no_quotation():
 
 def test_strangers_share_little_and_nothing_is_shared_with_nothing():
     assert TRAINING.longest_shared(piece(random_seed=77)) < 4
-    assert Training([]).longest_shared(piece()) == 0
+    assert TrainingSequences([]).longest_shared(piece()) == 0
 
 
 def test_lengths_agree_with_a_search_by_hand():
@@ -69,5 +69,5 @@ def test_lengths_agree_with_a_search_by_hand():
         as_notes(np.cumsum(generator.integers(1, 3, 60)) * 0.02, [0.1] * 60, generator.integers(60, 63, 60),
                  [80] * 60) for _ in range(6)
     ]  # fmt: skip
-    training = Training(few[:3])
+    training = TrainingSequences(few[:3])
     assert [training.longest_shared(notes) for notes in few[3:]] == [by_hand(n, few[:3]) for n in few[3:]]

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import norm
 
 from emoray.evaluate.judges import sounding_seconds
-from emoray.evaluate.statistics import compared, faults_of, overlapped_area, statistics_of
+from emoray.evaluate.statistics import artefacts_of, compare_with_real, overlapped_area, statistics_of
 from emoray.notes import as_notes
 
 
@@ -22,7 +22,7 @@ def test_statistics_of_a_scale_by_hand():
     assert found["pitch_class_entropy"] == pytest.approx(-(share * np.log2(share)).sum())
     assert found["scale_consistency"] == 1.0
     assert (found["range"], found["distinct_pitches"], found["longest_run"]) == (12, 8, 1)
-    assert found["density"] == pytest.approx(8 / 3.5)
+    assert found["note_rate"] == pytest.approx(8 / 3.5)
     assert found["polyphony"] == pytest.approx(1.0)
     assert (found["median_step"], found["median_duration"]) == (0.5, 0.25)
 
@@ -32,9 +32,9 @@ def test_sounding_seconds_count_overlaps_once_and_silence_never():
     assert sounding_seconds(notes) == pytest.approx(2.5 + 0.5)
 
 
-def test_faults_are_counted():
+def test_artefacts_are_counted():
     notes = as_notes([0.0, 1.0, 8.0, 8.5], [0.015, 0.5, 0.5, 0.5], [60, 20, 64, 109], [80] * 4)
-    assert faults_of(notes) == {"short_notes": 0.25, "off_keyboard": 0.5, "long_silences": 1.0}
+    assert artefacts_of(notes) == {"short_notes": 0.25, "off_keyboard": 0.5, "long_silences": 1.0}
 
 
 def test_the_overlap_of_one_set_with_itself_is_nearly_whole_and_with_another_world_nearly_none():
@@ -57,8 +57,8 @@ def test_the_overlap_of_two_known_densities_is_what_calculus_says():
 
 def test_real_music_compared_with_itself_reaches_the_ceiling_and_a_drone_does_not():
     real = [piece(random_seed=seed) for seed in range(40)]
-    alike = compared([piece(random_seed=seed) for seed in range(100, 140)], real)
-    drone = compared([piece(random_seed=seed, pitches=(60, 64)) for seed in range(40)], real)
-    assert alike["all"]["share"] > 0.9 > drone["all"]["share"]
-    assert drone["distinct_pitches"]["median"] == 2
+    alike = compare_with_real([piece(random_seed=seed) for seed in range(100, 140)], real)
+    drone = compare_with_real([piece(random_seed=seed, pitches=(60, 64)) for seed in range(40)], real)
+    assert alike["mean"]["overlap_ratio"] > 0.9 > drone["mean"]["overlap_ratio"]
+    assert drone["distinct_pitches"]["composed_median"] == 2
     assert drone["distinct_pitches"]["overlap"] < 0.1 < alike["distinct_pitches"]["overlap"]
