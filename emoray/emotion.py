@@ -1,8 +1,8 @@
-"""Emotion: two labels, a valence behind them, and what a reader saw of the listener.
+"""Emotion: labels, valence and arousal, curves over time, and the evidence of a picture.
 
 Conventions
 -----------
-A label is -1 (sad) or +1 (happy), as in the original system; people write the words, the code the numbers.
+A label is -1 (sad) or +1 (happy), as in the original system; people write words, the code has numbers.
 ``valence`` is a float in [-1, 1], unpleasant to pleasant; a label is its sign. 0 is no emotion at all.
 ``arousal`` is a float in [-1, 1], calm to excited. A ``Curve`` is both over time.
 """
@@ -59,7 +59,7 @@ EMOTION_WORDS = {
     "calm": (1.0, -1.0),
     "relaxed": (1.0, -1.0),
 }
-"""(valence, arousal) of the words that people may write; None leaves the arousal to the valence."""
+"""(valence, arousal) of each word that a request may have; without an arousal, the valence decides it."""
 
 
 def parse_emotion(text: str | float, *, subject: object = "emotion") -> tuple[float, float | None]:
@@ -83,15 +83,14 @@ def parse_emotion(text: str | float, *, subject: object = "emotion") -> tuple[fl
 
 Curve = tuple[tuple[float, float, float], ...]
 """Emotion over time: (seconds after the seed's last onset, valence, arousal), in the order of time."""
-MOST_POINTS = 1_000
-"""Of a curve that is read from text."""
+MAX_CURVE_POINTS = 1_000
 
 
 def check_curve(curve: Curve, *, subject: object = "curve") -> None:
-    """Refuse a curve that no piece can follow.
+    """Check a curve.
 
     Raises:
-        RequestError: a number is not finite or out of range, or the times do not rise.
+        RequestError: a number is not finite or out of range, or the times do not increase.
     """
     before = -math.inf
     for seconds, valence, arousal in curve:
@@ -118,8 +117,8 @@ def parse_curve(text: str, *, subject: object = "curve") -> Curve:
     """
     try:
         points = json.loads(text)
-        if not isinstance(points, list) or not 0 < len(points) <= MOST_POINTS:
-            raise ValueError(f"it needs 1 to {MOST_POINTS} points")
+        if not isinstance(points, list) or not 0 < len(points) <= MAX_CURVE_POINTS:
+            raise ValueError(f"it needs 1 to {MAX_CURVE_POINTS} points")
         curve = []
         for point in points:
             if not isinstance(point, list) or any(type(number) not in (int, float) for number in point):
@@ -135,7 +134,7 @@ def parse_curve(text: str, *, subject: object = "curve") -> Curve:
 
 
 def along(curve: Curve, seconds: float) -> tuple[float, float]:
-    """(valence, arousal) of a curve at a time: straight lines between points, level outside them.
+    """(valence, arousal) of a curve at a time: linear between its points, constant outside them.
 
     >>> along(((0, -1, -1), (10, 1, 0)), 5)
     (0.0, -0.5)
@@ -146,19 +145,19 @@ def along(curve: Curve, seconds: float) -> tuple[float, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What a picture says of the listener."""
+    """What the face reader found in a picture."""
 
     status: str
     """``ok``, ``multi_face``, ``no_face``, ``low_confidence`` or ``decode_error``."""
     label: int | None = None
-    """+1 happy, -1 sad; 0 when the reader abstains; None when no face was read."""
+    """+1 happy, -1 sad, 0 if the network abstains, None if no face was read."""
     valence: float | None = None
     confidence: float | None = None
     """abs(p(happy) - p(sad)) of the chosen face."""
     faces: int = 0
-    """How many faces were found."""
+    """The number of faces in the picture."""
     probabilities: dict[str, float] = field(default_factory=dict)
     backend: str = ""
-    """Which model answered: library, version, engine and hash of its weights."""
+    """The network: library, version, engine and hash of its weights."""
     reason: str = ""
-    """Why there is no label and what to do about it; empty when the status is ``ok``."""
+    """Why there is no label, and the remedy; empty if the status is ``ok``."""

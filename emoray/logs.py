@@ -1,4 +1,4 @@
-"""Logs: what emoray says beside its results, on stderr, as text or as one JSON object a line.
+"""Logs: messages on stderr, as text or as one JSON object a line.
 
 Conventions
 -----------
@@ -50,25 +50,25 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line)
 
 
-class Lines(logging.StreamHandler):  # type: ignore[type-arg]
-    """Our handler, so that a second ``set_up`` finds the first one's."""
+class StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
+    """emoray's handler, a class of its own so that ``set_up`` replaces an earlier one."""
 
     def __init__(self) -> None:
-        super().__init__(sys.__stderr__)  # Serve puts a logger of its own in the place of sys.stderr
+        super().__init__(sys.__stderr__)  # Serve replaces sys.stderr by a logger
         self.setFormatter(JsonFormatter() if os.environ.get(VARIABLE) == "json" else TextFormatter())
 
 
 def set_up() -> None:
-    """Log as ``EMORAY_LOG`` says: text, unless it is ``json``."""
+    """Configure logging: as JSON if ``EMORAY_LOG`` is ``json``, else as text."""
     root = logging.getLogger()
-    root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler, Lines)]
-    root.addHandler(Lines())
+    root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler, StderrHandler)]
+    root.addHandler(StderrHandler())
     logging.getLogger("emoray").setLevel(logging.INFO)
 
 
 def as_json() -> bool:
-    """Whether this process logs JSON: then nothing else should be written to stderr."""
-    ours = [handler for handler in logging.getLogger().handlers if isinstance(handler, Lines)]
+    """Whether this process logs JSON; if so, nothing else should be written to stderr."""
+    ours = [handler for handler in logging.getLogger().handlers if isinstance(handler, StderrHandler)]
     return any(isinstance(handler.formatter, JsonFormatter) for handler in ours)
 
 

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with ETA on a terminal, plain lines elsewhere; on stderr, or in JSON logs."""
+"""Progress: a bar with the remaining time on a terminal, plain lines elsewhere, on stderr or as JSON logs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLAIN_EVERY = 5.0
 
 
 class Meter:
-    """Counts units of work that are done; use it as a context manager.
+    """A progress meter, used as a context manager.
 
     >>> import io
     >>> log = io.StringIO()
@@ -38,7 +38,7 @@ class Meter:
         at_most: float = math.inf,
         stream: TextIO | None = None,
     ) -> None:
-        """``before`` units were done earlier; after ``at_most`` seconds the work ends, done or not."""
+        """Start at ``before`` units that were done earlier; the work ends within ``at_most`` seconds."""
         self.name, self.total, self.unit, self.at_most = name, total, unit, at_most
         self.stream, self.logged = stream or sys.stderr, stream is None and logs.as_json()
         self.before, self.done, self.started, self.printed = before, before, time.monotonic(), 0.0
@@ -61,7 +61,7 @@ class Meter:
             self._print("")
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """``count`` more units are done; ``note`` is shown behind them, such as a loss."""
+        """Add ``count`` finished units; ``note``, for example a loss, is shown after them."""
         self.done += count
         if self.bar is not None:
             self.bar.update(self.task, advance=count, note=note)
@@ -70,11 +70,11 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """Since the start, never 0."""
+        """Seconds since the start, at least a nanosecond."""
         return max(time.monotonic() - self.started, 1e-9)
 
     def rate(self, more: int = 0) -> float:
-        """Units a second since the start, with so many more that have just been done."""
+        """Units a second since the start, including ``more`` units that have just been finished."""
         return (self.done + more - self.before) / self.seconds
 
     _lines = 0

@@ -8,7 +8,6 @@ same bytes.
 from __future__ import annotations
 
 import io
-import wave
 
 import numpy as np
 
@@ -43,10 +42,11 @@ def hum(melody: Notes) -> bytes:
     noise = np.random.default_rng(0).normal(size=len(time))
     breath = _smooth(((left < -0.02) & (left > -0.12)).astype(float), 0.04) * 0.004
     sound = 0.25 * opened * tone * melody["velocity"][which] / 90 + (breath + 0.0005) * noise
+    import soundfile
+
     buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setparams((1, 2, RATE, 0, "NONE", "not compressed"))
-        file.writeframes(np.rint(np.clip(sound, -1, 1) * 32_767).astype("<i2").tobytes())
+    samples = np.rint(np.clip(sound, -1, 1) * 32_767).astype(np.int16)
+    soundfile.write(buffer, samples, RATE, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
 
 

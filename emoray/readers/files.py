@@ -1,13 +1,13 @@
-"""Files inside a root: a path from a manifest names one of them, or is refused with a sentence.
+"""Files inside a root: a path in a manifest names a file below the root, or is refused.
 
 Conventions
 -----------
-A path is text, relative to the root, with ``/`` between its parts. Links may be followed as long as they
-stay inside the root. ``check_inside`` checks; ``read_inside`` checks again and opens in one go, because
-between the check of a manifest and the turn of a row somebody may have changed the disk.
+A path is text, relative to the root, with ``/`` between its parts. Symbolic links are followed as long as
+they stay inside the root. ``check_inside`` checks a path; ``read_inside`` checks it again and opens it in one
+step, because the disk may change between the check of a manifest and the reading of a row.
 
-On an object store a path is a part of a key, and a key leads nowhere else: its words are checked, and
-whether it is there shows when it is read. To ask beforehand would be a request for every row.
+On an object store a path is a part of a key, and a key leads nowhere else: only its text is checked. A
+missing key is found when it is read, because a check would cost one request for each row.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LONGEST_SHOWN = 200
 
 
 def shown(text: object) -> str:
-    r"""Foreign text as it may stand in an error: one line, printable, not endless.
+    r"""Text from outside for an error message: one printable line of at most 200 characters.
 
     >>> shown("a" + chr(9)), len(shown("x" * 1000))
     ("'a\\t'", 203)
@@ -36,10 +36,10 @@ def shown(text: object) -> str:
 
 
 def read_inside(root: Path, text: str, *, most_bytes: int, subject: str = "file") -> bytes:
-    """The bytes of the file that ``text`` names; nothing outside the root is ever opened.
+    """Read the file that ``text`` names; no file outside the root is opened.
 
     Raises:
-        RequestError: see ``check_inside``; or the file changed while it was opened, or cannot be read.
+        RequestError: see ``check_inside``; or the file cannot be read, or changed while it was opened.
     """
     name = f"{subject} {shown(text)}"
     start, parts = _found(root, text, most_bytes, name)
@@ -55,19 +55,20 @@ def read_inside(root: Path, text: str, *, most_bytes: int, subject: str = "file"
 
 
 def check_inside(root: StoragePath, text: str, *, most_bytes: int, subject: str = "file") -> None:
-    """Check what can be checked of ``text`` without reading it, wherever the root is.
+    """Check a path on a disk or on an object store without reading the file.
 
     Raises:
-        RequestError: it is no relative path, leaves the root, is missing, no regular file or too large.
+        RequestError: the path is not relative or leaves the root, or the file is missing, not a regular file
+            or too large.
     """
     if root.local is not None:
         _found(root.local, text, most_bytes, f"{subject} {shown(text)}")
     else:
-        _check_words(f"{subject} {shown(text)}", text)
+        _check_text(f"{subject} {shown(text)}", text)
 
 
 def read_from(root: StoragePath, text: str, *, most_bytes: int, subject: str = "file") -> bytes:
-    """The bytes of the file that ``text`` names, wherever the root is.
+    """Read the file that ``text`` names, on a disk or on an object store.
 
     Raises:
         RequestError: see ``read_inside``. BatchError: an object store cannot be reached.
@@ -75,7 +76,7 @@ def read_from(root: StoragePath, text: str, *, most_bytes: int, subject: str = "
     if root.local is not None:
         return read_inside(root.local, text, most_bytes=most_bytes, subject=subject)
     name = f"{subject} {shown(text)}"
-    _check_words(name, text)
+    _check_text(name, text)
     try:
         data = (root / text).read_bytes(most_bytes + 1)
     except OSError as err:
@@ -85,7 +86,7 @@ def read_from(root: StoragePath, text: str, *, most_bytes: int, subject: str = "
     return data
 
 
-def _check_words(name: str, text: str) -> None:
+def _check_text(name: str, text: str) -> None:
     if _URL.match(text):
         raise RequestError(name, "is a URL; download the file and give its path")
     if text.startswith("/"):
@@ -95,12 +96,12 @@ def _check_words(name: str, text: str) -> None:
 
 
 def _found(root: Path, text: str, most_bytes: int, name: str) -> tuple[Path, tuple[str, ...]]:
-    """A folder, and the parts below it that lead to the file without a link.
+    """A folder, and the parts of the path below it, which contain no symbolic link.
 
     Raises:
         RequestError: see ``check_inside``.
     """
-    _check_words(name, text)
+    _check_text(name, text)
     start, parts = root, tuple(part for part in text.split("/") if part not in ("", "."))
     try:
         found = _linkless(root, parts)
@@ -110,7 +111,7 @@ def _found(root: Path, text: str, most_bytes: int, name: str) -> tuple[Path, tup
             if not path.is_relative_to(start):
                 raise RequestError(name, "is a link that leaves the root; copy the file into the root")
             parts, found = path.relative_to(start).parts, path.stat()
-    except OSError as err:  # missing, a loop of links, a name too long, not permitted
+    except OSError as err:  # missing, a loop of links, a name too long, forbidden
         raise RequestError(name, _reason(err)) from None
     except ValueError:  # a NUL byte, or half of a surrogate pair
         raise RequestError(name, "is not a path; write it as plain text") from None
@@ -119,10 +120,10 @@ def _found(root: Path, text: str, most_bytes: int, name: str) -> tuple[Path, tup
 
 
 def _linkless(root: Path, parts: tuple[str, ...]) -> os.stat_result | None:
-    """What is there; None if a part is a link. Most paths have none, and to resolve them would take longer.
+    """The file's status; None if a part of the path is a link. Resolving every path would take longer.
 
     Raises:
-        OSError, ValueError: nothing is there.
+        OSError, ValueError: the file is missing.
     """
     path, found = str(root), root.stat()
     for part in parts:
@@ -134,14 +135,14 @@ def _linkless(root: Path, parts: tuple[str, ...]) -> os.stat_result | None:
 
 
 def _open(root: Path, parts: tuple[str, ...]) -> int:
-    """Open part by part without following links: the path is resolved, so a link in it is a swap."""
+    """Open part by part and follow no link: the path is resolved, so a link in it is a later change."""
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for part in parts[:-1]:
             inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = inner
-        # O_NONBLOCK: a named pipe must not make us wait for its writer
+        # O_NONBLOCK: opening a named pipe would wait for its writer
         return os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     finally:
         os.close(folder)

@@ -1,4 +1,4 @@
-"""Seeds: bytes of unknown kind to notes. The content decides what they are, not the name of the file."""
+"""Seeds: the bytes of a MIDI file or a recording to notes. The content decides which it is, not the name."""
 
 from __future__ import annotations
 
@@ -16,26 +16,32 @@ def read_seed(
     limits: Limits = Limits(),  # noqa: B008
     sounding: bool = False,
 ) -> Notes:
-    """The notes of a MIDI file (also one wrapped in RIFF, ``.rmi``) or the melody of a recording.
+    """Read the notes of a MIDI file (also of one in a RIFF container, ``.rmi``) or transcribe a recording.
 
     Args:
-        data: the file.
-        subject: what to blame in the error, usually a path.
-        limits: what is refused.
-        sounding: whether a MIDI file's sustain pedal is applied to durations; a network hears what it
+        data: the bytes of the file.
+        subject: the name in error messages, usually a path.
+        limits: a larger or longer file is refused.
+        sounding: whether durations include a MIDI file's sustain pedal; a network needs the durations that it
             was trained on.
 
     Returns:
-        [n] of dtype ``NOTE``, n >= 1.
+        [n] notes, n >= 1.
 
     Raises:
-        RequestError: there are no bytes.
-        MidiError, AudioError: what the reader of that kind says.
+        RequestError: the file is empty.
+        MidiError, AudioError: the reader of that kind refuses the file.
+
+    >>> from emoray.notes import as_notes
+    >>> from emoray.writers.midi import midi_bytes
+    >>> data = midi_bytes(as_notes([0.0, 0.5], [0.4, 0.4], [60, 64], [80, 80]))
+    >>> read_seed(data)["pitch"].tolist()
+    [60, 64]
     """
     if not data:
         raise RequestError(subject, "is empty; give a MIDI file or a recording")
     if data[:4] == b"RIFF" and data[8:12] == b"RMID":
-        start = data.find(b"MThd")  # in its data chunk; what follows the MIDI is not looked at
+        start = data.find(b"MThd")  # in its data chunk; the chunks after it are ignored
         data = data[start:] if start > 0 else data
     if data[:4] == b"MThd":
         return read_performance(data, subject=subject, limits=limits)[sounding]

@@ -1,18 +1,17 @@
-"""Sound: a note array as a WAV or MP3 file, played by a sampled piano.
+"""Audio: a note array as a WAV or MP3 file, played by a sampled piano.
 
 Conventions
 -----------
-16 bit stereo. The piano is the General MIDI SoundFont TimGM6mb that ships inside pretty_midi, the synthesiser
-TinySoundFont: no system library, no sound card. It plays what ``writers.midi`` writes, key by key, and rings
-on for ``TAIL`` seconds. Nothing clips: music that would is played again, just so much softer. Sound is made
-in short blocks, so an hour of music needs little more memory than its file. The same notes give the same
-bytes.
+The file is stereo, 16 bit in a WAV; soundfile writes it. The piano is the General MIDI SoundFont TimGM6mb
+that ships inside pretty_midi, the synthesiser is TinySoundFont, which needs no system library and no sound
+card. It plays the notes as ``writers.midi`` writes them and rings on for ``TAIL`` seconds. Music that would
+clip is rendered again at a lower level. Rendering works block by block, so an hour of music needs little more
+memory than its file. The same notes give the same bytes.
 """
 
 from __future__ import annotations
 
 import io
-import wave
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
@@ -24,17 +23,16 @@ from emoray.notes import Notes, end
 from emoray.writers.midi import TICKS_PER_SECOND, ticks
 
 TAIL = 1.5
-"""Seconds of ringing after the last key is released."""
+"""Seconds of audio after the last note."""
 GAIN = 6.0
-"""dB: a chord struck hard then uses a good third of full scale."""
-BLOCK = 2**16
-"""Samples made at a time."""
-LARGEST = 2**32 - 2**16
-"""Bytes: a WAV file counts them with 32 bits."""
+"""dB, with which a loud chord reaches a third of full scale."""
+BLOCK_SAMPLES = 2**16
+MAX_WAV_BYTES = 2**32 - 2**16
+"""A WAV file counts its bytes with 32 bits."""
 
 
 def wav_bytes(notes: Notes, *, rate: int = 44_100) -> bytes:
-    """The notes as a WAV file.
+    """Render notes as a WAV file.
 
     Args:
         notes: [n] sorted by (onset, pitch); n may be 0.
@@ -44,10 +42,10 @@ def wav_bytes(notes: Notes, *, rate: int = 44_100) -> bytes:
         AudioError: the synthesiser is not installed, or the music is longer than a WAV file can be (6 hours).
     """
     seconds = end(notes) + TAIL
-    if seconds * rate * 4 > LARGEST:
+    if seconds * rate * 4 > MAX_WAV_BYTES:
         raise AudioError("music", f"lasts {seconds:,.0f} s, too long for a WAV file; render a part of it")
-    data, peak = _played(notes, rate, loudness=1.0)
-    return data if peak <= 1 else _played(notes, rate, loudness=1 / peak)[0]
+    data, peak = _render(notes, rate, level=1.0)
+    return data if peak <= 1 else _render(notes, rate, level=1 / peak)[0]
 
 
 def mp3_bytes(notes: Notes, *, rate: int = 32_000) -> bytes:
@@ -68,33 +66,31 @@ def mp3_bytes(notes: Notes, *, rate: int = 32_000) -> bytes:
     return buffer.getvalue()
 
 
-def _played(notes: Notes, rate: int, *, loudness: float) -> tuple[bytes, float]:
-    """(the file, the highest sample before rounding; above 1 it clipped)."""
+def _render(notes: Notes, rate: int, *, level: float) -> tuple[bytes, float]:
+    """The file, and its highest sample before rounding, which is above 1 if the file clips."""
+    import soundfile
+
     buffer, peak = io.BytesIO(), 0.0
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(2)
-        file.setsampwidth(2)
-        file.setframerate(rate)
+    with soundfile.SoundFile(buffer, "w", rate, channels=2, format="WAV", subtype="PCM_16") as file:
         for block in _blocks(notes, rate):
-            block *= loudness
+            block *= level
             peak = max(peak, float(np.abs(block).max()))
-            file.writeframesraw(np.rint(np.clip(block, -1, 1) * 32_767).astype("<i2").tobytes())
-        file.writeframes(b"")  # now it counts what it holds
+            file.write(np.rint(np.clip(block, -1, 1) * 32_767).astype(np.int16).reshape(-1, 2))
     return buffer.getvalue(), peak
 
 
 def _blocks(notes: Notes, rate: int) -> Iterator[Any]:
-    """Float32 samples, left and right in turn, from the first key to the end of the tail."""
+    """Float32 samples, left and right in turn, block by block, from the first note to the end of the tail."""
     synth = _piano(rate)
     now = 0
     for sample, key, velocity in [*_keys(notes, rate), (None, 0, 0)]:
         stop = now + round(TAIL * rate) if sample is None else sample
-        if stop * 4 > LARGEST:
+        if stop * 4 > MAX_WAV_BYTES:
             raise AudioError(
                 "music", f"lasts {stop / rate:,.0f} s, too long for a WAV file; render a part of it"
             )
-        for start in range(now, stop, BLOCK):
-            block = synth.generate(min(BLOCK, stop - start))
+        for start in range(now, stop, BLOCK_SAMPLES):
+            block = synth.generate(min(BLOCK_SAMPLES, stop - start))
             yield np.frombuffer(block, np.float32).copy()
         now = stop
         if velocity:
@@ -104,7 +100,7 @@ def _blocks(notes: Notes, rate: int) -> Iterator[Any]:
 
 
 def _keys(notes: Notes, rate: int) -> list[tuple[int, int, int]]:
-    """(sample, key, velocity) in order; velocity 0 is a release and comes before a strike."""
+    """(sample, pitch, velocity) in order of time; a note-off has velocity 0 and comes before note-ons."""
     down, up = ticks(notes)
     events = [*zip(down.tolist(), notes["pitch"].tolist(), notes["velocity"].tolist(), strict=True)]
     events += [(tick, key, 0) for tick, key in zip(up.tolist(), notes["pitch"].tolist(), strict=True)]
@@ -116,7 +112,7 @@ def _piano(rate: int) -> Any:
     try:
         import tinysoundfont
     except ImportError as err:
-        how = "pip install --no-deps tinysoundfont"  # its dependency pyaudio wants a sound library
+        how = "pip install --no-deps tinysoundfont"  # its dependency pyaudio needs a sound library
         raise AudioError("sound", f"needs the package tinysoundfont; run `{how}`") from err
     soundfont = files("pretty_midi") / "TimGM6mb.sf2"
     synth = tinysoundfont.Synth(gain=GAIN, samplerate=rate)

@@ -1,12 +1,12 @@
-"""MIDI: a note array as the bytes of a file that any player and any reader opens.
+"""MIDI: a note array as the bytes of a Standard MIDI File.
 
 Conventions
 -----------
-One piano track (program 0) at 120 beats a minute, 500 ticks a beat: a tick is exactly one millisecond.
-MIDI has no notes, only keys going down and up, so two notes of one pitch must not overlap: the earlier one
-ends where the later one starts. What counts for the reader of the file is kept: every note that goes in comes
-out, in the same order, at least ``SHORTEST`` long. Notes that would break this (a unison, a repeat within
-``SHORTEST``) start some milliseconds late instead. The same notes give the same bytes.
+The file has one piano track (program 0) at 120 beats a minute and 500 ticks a beat: a tick is one
+millisecond. MIDI has note-ons and note-offs and no notes, so two notes of one pitch must not overlap: the
+earlier note ends at the onset of the later one. Every note can be read back, in the same order and at least
+``SHORTEST`` long. Notes that would prevent this (a unison, a repetition within ``SHORTEST``) start some
+milliseconds late. The same notes give the same bytes.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ SHORTEST_TICKS = round(SHORTEST * TICKS_PER_SECOND)
 
 
 def midi_bytes(notes: Notes) -> bytes:
-    """A Standard MIDI File of these notes.
+    """Write notes as a Standard MIDI File.
 
     Args:
         notes: [n] sorted by (onset, pitch); n may be 0.
 
     Returns:
-        A file of format 1 from which n notes are read again, times within a tick but for repeats of one
-        pitch closer than ``SHORTEST``.
+        A file of format 1 with n notes, whose times are exact to a tick but for repetitions of one pitch
+        within ``SHORTEST``.
     """
-    import symusic  # a fifth of a second: only when something is written
+    import symusic  # its import takes a fifth of a second
 
     start, stop = ticks(notes)
     piano: Any = symusic.Track("emoray", 0, False, ttype="tick")
@@ -54,19 +54,19 @@ def midi_bytes(notes: Notes) -> bytes:
 
 
 def ticks(notes: Notes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """When each key goes down and up.
+    """Note-on and note-off of each note.
 
     Args:
         notes: [n] sorted by (onset, pitch).
 
     Returns:
-        ([n] start, [n] stop) in ticks. The pairs (start, pitch) rise strictly, so no reader can reorder them;
+        ([n] start, [n] stop) in ticks. The pairs (start, pitch) increase strictly, so readers keep the order;
         ``stop - start`` is at least ``SHORTEST_TICKS``, and no two notes of one pitch overlap.
     """
     start = np.rint(notes["onset"] * TICKS_PER_SECOND).astype(np.int64)
     stop = np.rint((notes["onset"] + notes["duration"]) * TICKS_PER_SECOND).astype(np.int64)
     latest, last_pitch = 0, -1
-    last_of: list[int | None] = [None] * N_PITCHES  # of each pitch, the note that may still sound
+    last_of: list[int | None] = [None] * N_PITCHES  # the last note of each pitch
     for i, pitch in enumerate(notes["pitch"].tolist()):
         latest = max(int(start[i]), latest + (pitch <= last_pitch))
         if (earlier := last_of[pitch]) is not None:

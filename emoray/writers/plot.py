@@ -4,7 +4,7 @@ Conventions
 -----------
 Times in seconds, pitches as MIDI numbers with note names on the axis. Colours are Okabe and Ito's, which
 colour-blind people can tell apart: blue is the seed or the sad cluster, vermilion what was composed or the
-happy one. Matplotlib without pyplot: no state between two pictures, and no screen.
+happy one. Matplotlib is used without pyplot, which keeps state between pictures and needs a screen.
 
 Letters: **n** notes, **N** windows.
 """
@@ -25,12 +25,12 @@ DPI = 120
 
 
 def piano_roll(notes: Notes, *, seed_notes: int = 0, title: str = "") -> bytes:
-    """A bar for each note; the first ``seed_notes`` in another colour, louder notes darker.
+    """Draw a piano roll: the seed and the composed notes in two colours, loud notes darker.
 
     Args:
         notes: [n] sorted by onset, n > 0.
-        seed_notes: how many of them are the seed.
-        title: above the picture.
+        seed_notes: the number of notes of the seed, which come first.
+        title: of the picture.
     """
     figure, axes = _figure(min(24.0, max(8.0, end(notes) / 3)), 4.2)
     _roll(axes, notes, seed_notes)
@@ -41,7 +41,7 @@ def piano_roll(notes: Notes, *, seed_notes: int = 0, title: str = "") -> bytes:
 
 
 def piano_rolls(pieces: Mapping[str, Notes], *, seed_notes: int) -> bytes:
-    """Piano rolls one above the other, on one scale of time and of pitch, a title each."""
+    """Draw piano rolls one above the other, with common axes and a title each."""
     figure, first = _figure(11.0, 2.3 * len(pieces))
     first.remove()
     rows = figure.subplots(len(pieces), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
@@ -73,7 +73,7 @@ def _roll(axes: Any, notes: Notes, seed_notes: int) -> None:
 
 
 def loss_curves(epochs: Sequence[Mapping[str, float]]) -> bytes:
-    """Training and validation loss, and nats of each part, by epoch; a key that an epoch lacks is a gap."""
+    """Draw training and validation loss, and nats of each part, by epoch; a missing key leaves a gap."""
     figure, left, right = two_axes(10.0, 4.0)
     number = [epoch.get("epoch", index + 1) for index, epoch in enumerate(epochs)]
     curves = (
@@ -87,7 +87,7 @@ def loss_curves(epochs: Sequence[Mapping[str, float]]) -> bytes:
     )
     for axes, key, name, colour in curves:
         if axes is right and not any(key in epoch for epoch in epochs):
-            continue  # a preset draws only the parts it has
+            continue  # a preset has some of the parts
         axes.plot(number, [epoch.get(key, np.nan) for epoch in epochs], "o-", ms=3, color=colour, label=name)
     for axes, label in ((left, "loss"), (right, "nats a note")):
         axes.set_xlabel("epoch")
@@ -104,7 +104,7 @@ def cluster_picture(
     features_names: Sequence[str],
     cluster_names: Sequence[str],
 ) -> bytes:
-    """Windows in the plane of their two largest principal components, and what tells the centroids apart.
+    """Draw windows in their first two principal components, and the differences of the centroids.
 
     Args:
         features: [N, 9] standardised.
@@ -118,7 +118,7 @@ def cluster_picture(
     plane = np.linalg.svd(features - middle, full_matrices=False)[2][:2]
     points, centres = (features - middle) @ plane.T, (np.array(centroids) - middle) @ plane.T
     colours = [VERMILION if name == "happy" else BLUE for name in cluster_names]
-    size = float(np.clip(8_000 / max(len(points), 1), 4, 40))  # few windows are seen as well as many
+    size = float(np.clip(8_000 / max(len(points), 1), 4, 40))  # larger points for fewer windows
     for index, (name, colour) in enumerate(zip(cluster_names, colours, strict=True)):
         mine = points[cluster == index]
         left.scatter(*mine.T, s=size, alpha=0.35, color=colour, linewidths=0, label=name, rasterized=True)
