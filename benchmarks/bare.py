@@ -1,10 +1,10 @@
-"""Bare: the items of a manifest answered without Ray, as the bound for engines and as a script would do it.
+"""Bare: the requests of a manifest answered without Ray: the bound of the engines, and a plain script.
 
-The bound: `generate_results` on the same shards, each process taking the next shard when it is done with one,
-as many processes as cores, one torch thread each. Its clock starts when every process has loaded its
-models and answered an item, and files are read; nothing is written. The script: one process, row after
-row, one picture at a time, librosa's pYIN with its own settings, one row in the network, torch with its
-own number of threads.
+The bound runs `generate_results` on the same shards with one process for each core and one torch thread in
+each; a process takes the next shard when it has finished one. Its clock starts when every process has loaded
+its models and answered a request and the files are read; nothing is written. The script is one process that
+answers row after row, reads one picture at a time, tracks pitch by librosa's pYIN with librosa's settings,
+composes one sequence at a time, and leaves torch its default number of threads.
 """
 
 import io

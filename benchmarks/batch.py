@@ -2,13 +2,13 @@
 
     python benchmarks/batch.py MIDI_DIR [--faces FOLDER --voices FOLDER] [--rows 200] [--mixed 40]
 
-First rows with a seed cut from a MIDI file and an emotion, then, with --faces and --voices, rows with a
-picture and the opening of a recording. Each engine is the real command, `emoray batch run`. "Started"
-counts from the start of its first shard to its last commit, "all" includes the start of Python, Ray, Serve
-and the models. `bare.py` says how the bound (100 %) and the plain script are measured; the script does the
-first --sample rows, the bound the first --bound rows, before and after each engine, because a machine's pace
-changes within minutes: an engine is compared with the mean of both. Fails unless the bound and both engines
-give the same bytes. The full size is --rows 2000 --mixed 500.
+The first batch has rows with a seed cut from a MIDI file and an emotion. With --faces and --voices a second
+batch has rows with a picture and the opening of a recording. Each engine is the command `emoray batch run`.
+"Started" counts from the start of the first shard to the last commit; "all" includes the start of Python,
+Ray, Serve and the models. `bare.py` measures the bound (100 %) and the plain script. The script answers the
+first --sample rows; the bound answers the first --bound rows before and after each engine, and an engine is
+compared with the mean of both, because the pace of a machine changes within minutes. The benchmark fails
+unless the bound and both engines give the same bytes. The full size is --rows 2000 --mixed 500.
 """
 
 import subprocess
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 from bare import WRITING, bound, items_of, script
-from figures import CORES, keep, options
+from figures import CORES, options, write_figures
 from rows import mixed_rows, music_rows
 
 from emoray.batch.audit import results
@@ -136,7 +136,7 @@ def main():
                 notes=arguments.notes,
             )
             figures["mixed"] = measure(manifest, mixed, arguments)
-    keep(figures, arguments.json)
+    write_figures(figures, arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,23 @@
 """Composing: notes a second beside a naive loop, and beside the matrix products alone, in one run.
 
     python benchmarks/composing.py [--threads 1 2] [--batches 1 16 64 256] [--every-mode | --modes MODE ...]
-                                   [--presets seed expressive] [--json FILE]
+                                   [--presets baseline expressive] [--json FILE]
 
-The naive loop composes one request at a time and runs a window of 25 notes through the network anew for each
-note, on the parameters as torch has them: for the baseline preset with the emotion score of 128 windows that
-each have a candidate appended, as the published code takes it; for the expressive preset with both passes of
-classifier-free guidance.
+The naive loop composes one request at a time and runs a window of 25 notes through torch's own layers for
+each note. For the baseline preset it computes the emotion score from 128 windows, each with a candidate
+appended, as the published code does; for the expressive preset it runs both passes of classifier-free
+guidance.
+
 The bound is the time of the same matrix products alone, by torch, on as many rows: in bfloat16 where the
-hardware multiplies it, and in brackets in float32. It can be beaten: composing lays its weights out once.
-Each figure is the best of some rounds, because others may use the machine; shares are of those.
+hardware supports it, and in brackets in float32. emoray can be faster than the bound, because it reorders its
+weights once. Each figure is the best of several rounds, because others may use the machine.
 """
 
 import time
 
 import numpy as np
 import torch
-from figures import keep, options
+from figures import options, write_figures
 
 from emoray.compose.baseline_decoder import context
 from emoray.compose.decoding import BatchDecoder
@@ -199,7 +200,7 @@ def main():
                         f" 200 notes in {row['200 notes, s']:.2f} s",
                         flush=True,
                     )
-    keep({"composing": found}, arguments.json)
+    write_figures({"composing": found}, arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How well and how fast faces are read: happy and sad on a folder of labelled pictures.
+"""Accuracy and speed of the face reader on a folder of labelled pictures.
 
     python benchmarks/faces.py FOLDER [--backend auto|deepface|fer-mini] [--weights HOME]
 
 FOLDER holds ``labels.csv`` with the columns ``file`` and ``expected`` (angry, disgust, fear, happy, sad,
-surprise or neutral). With DeepFace's weights in place, ``DeepFace.analyze`` is timed on the same
-pictures, one by one as it works. Times are this process's CPU time on one core, the best of three runs.
+surprise or neutral). If DeepFace's weights are installed, ``DeepFace.analyze`` is timed on the same pictures,
+one by one. Times are the process's CPU seconds on one core, the best of three runs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Figures: what a benchmark measured, kept as JSON beside what it was measured on."""
+"""Figures: the results of a benchmark as JSON, with the machine and the versions."""
 
 import argparse
 import json
@@ -8,17 +8,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-"""That this process may use."""
+"""Cores that this process may use."""
 
 
 def options(text: str) -> argparse.ArgumentParser:
     """A parser with the benchmark's docstring as its help, and ``--json``."""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     return parser
 
 
-def keep(figures: dict[str, object], path: Path | None) -> None:
+def write_figures(figures: dict[str, object], path: Path | None) -> None:
     """Write the figures, if a file was asked for, with the machine and the versions."""
     if path is None:
         return

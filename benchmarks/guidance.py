@@ -1,10 +1,10 @@
-"""What guidance does to pitches in the baseline preset: the emotion score's pull, the spread of pitches.
+"""Guidance in the baseline preset: the effect of the emotion score on pitches, and the variety of pitches.
 
     python benchmarks/guidance.py CORPUS [--checkpoint DIR]
 
-For each guidance mode, the odds of the best-scored key of the piano against the worst-scored one, beside mode
-`none` (a factor of 1), at the predicted step and duration; median and largest over test windows. Then the
-distinct pitches in 100 composed notes, beside those in the 100 that the pianist played.
+For each guidance mode, the benchmark prints the odds of the pitch with the best emotion score against the
+pitch with the worst, over those of mode `none`, at the predicted step and duration: median and maximum over
+test windows. It then prints the distinct pitches in 100 composed notes and in 100 notes of the performance.
 """
 
 import argparse

@@ -1,12 +1,11 @@
-"""Reading MIDI: symusic as emoray uses it beside a pretty_midi loop, on a sample, in one run.
+"""Reading MIDI: symusic as emoray uses it, beside a pretty_midi loop, on a sample.
 
     python benchmarks/ingest.py MIDI_DIR [--files 40] [--whole] [--json FILE]
 
-Prints the ratio of CPU times on one core, and what it means for the whole folder. With --whole also
-ingests all of it, by the command (which does without Ray what takes no longer than Ray's start) and through
-Ray, each in a fresh process, and prints the wall times, with and without Ray's start, beside pretty_midi's
-on as many processes as there are cores. That one is an estimate: the time of the sample, times whole folder
-by sample.
+The benchmark prints the ratio of CPU times on one core, and what it means for the whole folder. With --whole
+it also ingests the whole folder, by the command (which uses Ray only for work that takes longer than Ray's
+start) and through Ray, each in a fresh process. It prints wall times with and without Ray's start, beside an
+estimate of pretty_midi's time with one process for each core: that of the sample, scaled to the folder.
 """
 
 import io
@@ -21,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import pretty_midi
-from figures import CORES, keep, options
+from figures import CORES, options, write_figures
 from memory import held, object_store, sampled
 
 from emoray.readers.midi import read_midi
@@ -79,10 +78,10 @@ def fresh_ingest(folder):
         process.start()
         sender.close()
         with sampled(partial(held, process.pid)) as samples:
-            told = receiver.recv()
+            result = receiver.recv()
         process.join()
     memory, name = max((size, name) for sample in samples for name, size in sample.items())
-    return Ingested(*told, memory, name.rpartition(" ")[0])
+    return Ingested(*result, memory, name.rpartition(" ")[0])
 
 
 def by_command(folder):
@@ -140,7 +139,7 @@ def main():
         print(f"  through Ray, with its start          {with_start:8.1f}   ratio {loop / with_start:.0f}")
         figures |= {"loop_seconds": loop, "start_seconds": done.start, "ingest_seconds": done.seconds}
         figures |= {"command_seconds": command}
-    keep(figures, arguments.json)
+    write_figures(figures, arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Ingest at growing sizes: does a file cost the same time among many, and what does it take in memory?
+"""Ingest at growing sizes: time a file and memory.
 
     python benchmarks/ingest_scaling.py MIDI_DIR [--files 300 1000 3000] [--notes 400] [--json FILE]
 
-Makes that many files from those of MIDI_DIR, each another stretch of about so many notes, transposed, and
-ingests each size in a fresh process as `emoray ingest` does. Prints files a second (once Ray runs), the
-most that one process held (USS), the most that lay in the object store, and the time per file beside that
-of the smallest size: 1 is linear. The full size is --files 10000 30000 100000.
+The benchmark makes files from those of MIDI_DIR, each a different stretch of about --notes notes, transposed,
+and ingests each size in a fresh process as `emoray ingest` does. It prints files a second once Ray runs, the
+largest memory of one process (USS), the largest size of the object store, and the time a file over that at
+the smallest size; 1 is linear. The full size is --files 10000 30000 100000.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import symusic
-from figures import keep, options
+from figures import options, write_figures
 from ingest import fresh_ingest
 from memory import MEGABYTE
 
@@ -58,13 +58,13 @@ def main():
             run = fresh_ingest(Path(folder))
             assert (run.files, run.errors) == (size, 0)
             runs.append(run)
-            told = f"{run.files:8,} {run.seconds:8.1f} {run.files / run.seconds:8,.0f}"
+            printed = f"{run.files:8,} {run.seconds:8.1f} {run.files / run.seconds:8,.0f}"
             store, memory = run.store / MEGABYTE, run.memory / MEGABYTE
-            print(f"{told} {store:10,.1f} MB  {memory:,.0f} MB ({run.process})")
+            print(f"{printed} {store:10,.1f} MB  {memory:,.0f} MB ({run.process})")
     small, large = runs[0], runs[-1]
     ratio = (large.seconds / large.files) / (small.seconds / small.files)
     print(f"seconds a file, {large.files:,} beside {small.files:,} files: {ratio:.2f}")
-    keep({"runs": [dataclasses.asdict(run) for run in runs], "ratio": ratio}, arguments.json)
+    write_figures({"runs": [dataclasses.asdict(run) for run in runs], "ratio": ratio}, arguments.json)
 
 
 if __name__ == "__main__":

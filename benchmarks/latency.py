@@ -1,11 +1,11 @@
-"""How long POST /v1/generate takes, from `emoray serve` on loopback, with 1, 4 and 16 clients.
+"""Latency of POST /v1/generate, from `emoray serve` on loopback, with 1, 4 and 16 clients.
 
     python benchmarks/latency.py [--requests 40] [--clients 1 4 16] [--notes 24] [--json FILE]
 
-The clients are threads of this process, the server has its own. Each sends its next request when it has
-its answer. The baseline is the same item answered in this process without a server, one at a time on one
-thread, before the server starts: the ratio is what the door, Serve and the company of other requests cost
-the median caller. The full size is --requests 400.
+The clients are threads of this process; the server is another process. A client sends its next request when
+it has its answer. The baseline is the same request answered in this process without a server, one at a time
+on one thread, before the server starts. The ratio is the cost of HTTP, Serve and concurrent requests for the
+median client. The full size is --requests 400.
 """
 
 import statistics
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-from figures import keep, options
+from figures import options, write_figures
 from server import serving
 
 from emoray.demo.files import write_demo
@@ -61,11 +61,11 @@ def measure(url, clients, seed, arguments):
     started, limits = time.monotonic(), httpx.Limits(max_connections=clients)
     with (
         httpx.Client(base_url=url, timeout=300, limits=limits) as client,
-        ThreadPoolExecutor(clients) as crowd,
+        ThreadPoolExecutor(clients) as pool,
     ):
         post = partial(ask, client, seed, arguments.notes)
-        told = list(crowd.map(post, range(arguments.requests)))
-    good = [seconds for status, seconds in told if status == 200]
+        answers = list(pool.map(post, range(arguments.requests)))
+    good = [seconds for status, seconds in answers if status == 200]
     p50, p95, p99 = np.percentile(good, [50, 95, 99]).tolist()
     rate = len(good) / (time.monotonic() - started)
     return {"clients": clients, "good": len(good), "p50": p50, "p95": p95, "p99": p99, "rate": rate}
@@ -95,7 +95,7 @@ def main():
                     f"{clients:7} {row['p50']:7.2f} {row['p95']:7.2f} {row['p99']:7.2f} {row['rate']:11.2f}"
                     f" {row['ratio']:11.2f}   {row['good']} of {arguments.requests} answered"
                 )
-    keep({"alone_seconds": bare, "notes": arguments.notes, "rows": rows}, arguments.json)
+    write_figures({"alone_seconds": bare, "notes": arguments.notes, "rows": rows}, arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Memory: what the processes below one of them hold, sampled while they work.
+"""Memory: what a process and its children hold, sampled while they work.
 
 Conventions
 -----------
-Bytes are USS, what only this process holds and what its end would give back: RSS counts the object store
-and every shared library again in each process. The object store is measured apart, by what Ray says is
-left of it.
+Bytes are USS, the memory that only this process holds and that its end would free: RSS counts the object
+store and every shared library again in each process. The object store is measured apart, by Ray's report of
+the space that is left in it.
 """
 
 import contextlib

@@ -1,11 +1,11 @@
-"""Planning: what `emoray plan` predicts beside what the batch then takes, at growing sizes.
+"""Planning: the prediction of `emoray plan` beside the batch that follows, at growing sizes.
 
     python benchmarks/planning.py [--rows 60 400] [--engine data] [--voices .1] [--pictures .2] [--json FILE]
 
-For each size a manifest on the embedded pieces, the hummed melody and the portrait; the plan, calibrated
-right before; then the real command. Clock seconds and CPU seconds are those of the whole command with all its
-processes, memory is the most that they held together (USS), sampled. On a busy machine only the CPU seconds
-are comparable: the plan is for a machine that does nothing else.
+For each size the benchmark makes a manifest of the embedded pieces, the hummed melody and the portrait,
+calibrates and makes the plan, and then runs the command. Wall and CPU seconds are those of the command with
+all its processes; memory is the largest sum of their USS, sampled. On a busy machine only the CPU seconds are
+comparable, because the plan assumes a machine that does nothing else.
 """
 
 import json
@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from figures import keep, options
+from figures import options, write_figures
 from memory import MEGABYTE, held, psutil, sampled
 from rows import EMOTIONS, write_manifest
 
@@ -106,8 +106,10 @@ def compared(rows, folder, arguments):
         ("cpu_seconds", "CPU s", 1),
         ("bytes", "MB", MEGABYTE),
     ):
-        told, true = predicted[name] / scale, found[name] / scale
-        print(f"  {unit:8} predicted {told:9,.1f}   real {true:9,.1f}   error {told / true - 1:+5.0%}")
+        expected, true = predicted[name] / scale, found[name] / scale
+        print(
+            f"  {unit:8} predicted {expected:9,.1f}   real {true:9,.1f}   error {expected / true - 1:+5.0%}"
+        )
     return {"predicted": predicted, "real": found, "plan": plan}
 
 
@@ -121,7 +123,7 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         found = {rows: compared(rows, Path(scratch) / str(rows), arguments) for rows in arguments.rows}
-    keep({"sizes": found}, arguments.json)
+    write_figures({"sizes": found}, arguments.json)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class Kind:
     name: str
     weight: float
     status: int
-    """It must get; a good one, 200, may also be told to come back."""
+    """The status that the request must get; one that must get 200 may also be rejected as busy."""
     sent: Callable[[int], dict[str, Any]]
     """What httpx posts, by the number of the request."""
 

@@ -1,12 +1,13 @@
-"""Scaling: what the driver and the readers of a batch folder cost as it grows, without composing anything.
+"""Scaling: the cost of the driver and of the readers of a batch folder as it grows, without composing.
 
     python benchmarks/scaling.py [--rows 10000 100000] [--shards 160] [--folder FOLDER] [--json FILE]
 
-For each size a manifest of that many rows; *enter*, what the driver does before its first shard; a made-up
-ledger with one embedded piece as every row's music; `status`, `verify` and *resume* of a batch with nothing
-left to do. Then that many *shards* that do nothing, through Ray Data on a local Ray as the driver hands them
-out. Each step is a fresh process; memory is the most it held, of shards what the driver then holds more. The
-full size is --rows 10000 100000 1000000 --shards 160 1600; it makes a million files.
+For each size there is a manifest of that many rows. *enter* is the driver's work before its first shard.
+Then a ledger is made up, with one embedded piece as the music of every row, and `status`, `verify` and
+*resume* (of a batch with nothing left to do) are measured on it. Last, --shards shards that do nothing go
+through Ray Data on a local Ray as the driver hands them out. Each step is a fresh process; memory is the most
+that it held, and for shards the growth of the driver's. The full size is --rows 10000 100000 1000000 --shards
+160 1600; it makes a million files.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from figures import keep, options
+from figures import options, write_figures
 
 from emoray.batch.folder import BatchSettings
 
@@ -172,7 +173,7 @@ def fresh(*arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def told(size, name, figures):
+def printed(size, name, figures):
     """The figures, printed."""
     numbers = f"{figures['cpu_seconds']:9.1f} {figures['seconds']:9.1f} {figures['bytes'] / 1e6:9.0f}"
     print(f"{size:10,} {name:12} {numbers}", flush=True)
@@ -197,17 +198,17 @@ def main():
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
             found["rows"][rows] = measured(Path(folder), rows)
     for count in arguments.shards:
-        found["shards"][count] = told(count, "shards", fresh("--step", "shards", "--shards", count))
-    keep(found, arguments.json)
+        found["shards"][count] = printed(count, "shards", fresh("--step", "shards", "--shards", count))
+    write_figures(found, arguments.json)
 
 
 def measured(folder, rows):
     """The figures of every step with a batch of that size."""
     write_manifest(folder, rows)
-    found = {"enter": told(rows, "enter", fresh("--step", "enter", "--folder", folder))}
+    found = {"enter": printed(rows, "enter", fresh("--step", "enter", "--folder", folder))}
     write_ledger(folder, rows)
     for name in ("status", "verify", "resume"):
-        found[name] = told(rows, name, fresh("--step", name, "--folder", folder))
+        found[name] = printed(rows, name, fresh("--step", name, "--folder", folder))
     return found
 
 

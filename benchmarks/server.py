@@ -1,4 +1,4 @@
-"""Server: a real `emoray serve` on loopback, in a process of its own, and what is left when it ends."""
+"""Server: a real `emoray serve` on loopback in a process of its own, and what is left when it ends."""
 
 import contextlib
 import os

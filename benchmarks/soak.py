@@ -1,13 +1,13 @@
-"""A long time with `emoray serve`: good and bad requests, a crowd, and Ctrl-C in the middle of work.
+"""A soak test of `emoray serve`: valid and invalid requests, a burst of clients, and Ctrl-C while it works.
 
-    python benchmarks/soak.py [--requests 500] [--minutes 10] [--clients 8] [--crowd 300] [--json FILE]
+    python benchmarks/soak.py [--requests 500] [--minutes 10] [--clients 8] [--burst 300] [--json FILE]
 
-A real server on loopback, in a process of its own. The mix (`requests_mix.py`) ends with the requests or
-the minutes, whichever come first. A good request must get 200, or 503 or 429 with Retry-After; a bad one
-its 4xx; nothing else may happen. Memory is the USS of all processes of the server together; its slope is
-fitted over the second half of the requests, and "grows" says that it is over --slope MB per 1,000 requests
-by more than twice its standard error; under 2,000 requests allocators still fill up, and nothing is said.
-Exits with 1 if anything was wrong. The full size is --requests 20000 --minutes 240.
+The server runs on loopback in a process of its own. The mix of requests (`requests_mix.py`) ends after
+--requests or after --minutes. A valid request must get 200, or 503 or 429 with Retry-After; an invalid one
+must get its 4xx. Memory is the USS of all processes of the server together. Its slope is fitted over the
+second half of the requests; "grows" means that it exceeds --slope MB per 1,000 requests by more than twice
+its standard error. Under 2,000 requests no verdict is given, because allocators still fill up. The exit
+status is 1 if anything was wrong. The full size is --requests 20000 --minutes 240.
 """
 
 import itertools
@@ -20,13 +20,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from figures import keep, options
+from figures import options, write_figures
 from memory import MEGABYTE, held, sampled
 from requests_mix import TOKEN, ask, drawn, kinds
 from server import serving
 
 LONG, UNDER_WAY = 120, 4
-"""Notes of the requests that are under way when the server is told to stop, and how many of each kind."""
+"""Notes of the requests that are under way when the server is answers to stop, and how many of each kind."""
 LARGEST = 5
 """Processes whose memory is printed."""
 ENOUGH = 2000
@@ -44,9 +44,9 @@ def mixed(server, every_kind, arguments):
 
     with (
         sampled(lambda: (len(outcomes), held(server.process.pid)), every=arguments.every) as samples,
-        ThreadPoolExecutor(arguments.clients) as crowd,
+        ThreadPoolExecutor(arguments.clients) as pool,
     ):
-        list(crowd.map(client, range(arguments.clients)))
+        list(pool.map(client, range(arguments.clients)))
     return outcomes, samples
 
 
@@ -67,7 +67,7 @@ def by_process(samples):
 
 
 def by_kind(outcomes):
-    """Rows of (kind, requests, told to come back, wrong, slowest seconds)."""
+    """Rows of (kind, requests, answers to come back, wrong, slowest seconds)."""
     for name in sorted({outcome.kind for outcome in outcomes}):
         mine = [outcome for outcome in outcomes if outcome.kind == name]
         wrong = Counter(outcome.wrong for outcome in mine if outcome.wrong)
@@ -92,8 +92,8 @@ def report(title, outcomes):
 def interrupted(server, every_kind):
     """Outcomes of good requests of every kind that were under way at Ctrl-C."""
     asked = [kind for kind in every_kind if kind.status == 200] * UNDER_WAY
-    with ThreadPoolExecutor(len(asked)) as crowd:
-        under_way = [crowd.submit(ask, server.url, kind, number) for number, kind in enumerate(asked)]
+    with ThreadPoolExecutor(len(asked)) as pool:
+        under_way = [pool.submit(ask, server.url, kind, number) for number, kind in enumerate(asked)]
         time.sleep(2.0)
         server.interrupt()
         return [request.result() for request in under_way]
@@ -105,7 +105,7 @@ def main():
     parser.add_argument("--requests", type=int, default=500)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--crowd", type=int, default=300)
+    parser.add_argument("--burst", type=int, default=300)
     parser.add_argument("--notes", type=int, default=8)
     parser.add_argument("--every", type=float, default=2.0, help="seconds between two looks at memory")
     parser.add_argument("--slope", type=float, default=5.0)
@@ -125,11 +125,11 @@ def main():
             print(f"  memory {first:,.0f} MB, then {last:,.0f} MB; {growth}{verdict}")
             for name, sizes in by_process(samples):
                 print(f"    {name:44}" + "".join(f"{size:8,.0f}" for size in sizes))
-            with ThreadPoolExecutor(arguments.crowd) as crowd:
+            with ThreadPoolExecutor(arguments.burst) as pool:
                 good = every_kind[0]
-                told = list(crowd.map(lambda n: ask(server.url, good, n), range(arguments.crowd)))
-            told.append(replace(ask(server.url, good, 0), kind="good, afterwards"))
-            more, overload = report(f"{arguments.crowd} clients at once", told)
+                answers = list(pool.map(lambda n: ask(server.url, good, n), range(arguments.burst)))
+            answers.append(replace(ask(server.url, good, 0), kind="good, afterwards"))
+            more, overload = report(f"{arguments.burst} clients at once", answers)
             last_requests = interrupted(server, kinds(Path(scratch), LONG))
         even_more, stop = report("under way at Ctrl-C", last_requests)
         left = f"{len(server.left)} processes left" if server.left else "nothing left"
@@ -141,7 +141,7 @@ def main():
         "memory": [(done, sizes) for done, sizes in samples], "slope": gain, "slope_error": error,
         "stop_seconds": server.stopped_in,
     }  # fmt: skip
-    keep(figures, arguments.json)
+    write_figures(figures, arguments.json)
     sys.exit(bool(wrong))
 
 

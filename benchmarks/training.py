@@ -1,22 +1,22 @@
-"""Training of the expressive preset: supervised notes a second beside a window per note and beside the bound.
+"""Training of the expressive preset: notes a second, beside a window per note and beside the bound.
 
     python benchmarks/training.py [--rounds 3] [--chunks 2] [--workers] [--json FILE]
 
-On one core, in one run, with the shipped preset's width, batch and chunk, on music from a seeded generator:
+Three loops run on one core, with the shipped preset's width, batch and chunk, on random music:
 
-- the training loop as it is (``train_epoch``), the seconds in which spans are made counted apart;
-- a window of 25 notes for each note that is predicted, through the same layers as torch has them: as many
-  notes go through the network (heads too) as in an update, one in 25 of them is supervised;
-- the bound: the loop's matrix products alone, forward and backward, in the same precision. Those of a time
-  step are made a step at a time from weights that are laid out before, those that blame the weights at once.
+- the training loop (``train_epoch``); the seconds that make spans are counted apart;
+- a window of 25 notes for each predicted note, through torch's own layers: as many notes go through the
+  network as in an update, and one in 25 of them is supervised;
+- the bound: the loop's matrix products alone, forward and backward, in the same precision. The products of a
+  time step run step by step on weights that are reordered before; the gradients of the weights run at once.
 
 Each figure is the best of ``--rounds``, because others may use the machine: CPU seconds of the one thread,
 and wall seconds beside them.
 
 ``--workers`` instead trains the preset on a small synthetic corpus, by one worker and by two in turns, twice,
-on a Ray that is started as the command does, and compares the best seconds of the second epoch. Two
-processes that each do the matrix products of half a batch, at the same time, beside one that does those of
-the whole, say what these cores leave to be reached.
+on a Ray that is started as the command does, and compares the best seconds of the second epoch. Two processes
+that each do the matrix products of half a batch at the same time, beside one that does those of the whole,
+show the speed-up that the cores allow.
 """
 
 import multiprocessing
@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from figures import keep, options
+from figures import options, write_figures
 
 from emoray.config import ExpressivePreset
 from emoray.dataset.bins import DURATION_BINS, STEP_BINS, VELOCITY_BINS
@@ -239,7 +239,7 @@ def main():
     parser.add_argument("--workers", action="store_true", help="only one Ray Train worker beside two")
     arguments = parser.parse_args()
     found = two_cores(arguments.rounds) if arguments.workers else one_core(arguments.chunks, arguments.rounds)
-    keep(found, arguments.json)
+    write_figures(found, arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,19 @@
-"""How well a voice is transcribed: note F1 and cost for each recording of a folder.
+"""Accuracy and cost of transcription, for each recording of a folder.
 
     python benchmarks/voices.py FOLDER
 
-Each recording ``NAME.flac`` (or wav, ogg, mp3) with a ``NAME.txt`` beside it (a line a note: onset s, offset
-s, MIDI pitch, which may be fractional) is scored by mir_eval.transcription: onset within 50 ms, pitch within
-50 cents, offsets ignored. ``f1`` is that of the notes as emoray uses them, in whole semitones; ``unrounded``
-that of the pitches before rounding; ``onset`` that of onsets alone. Others show what was found. ``librosa``
-says how many times as long as our pYIN its own takes for the same frames, thresholds and bins. Last comes
-the first recording in a process of its own, which librosa has to compile itself for.
+A recording ``NAME.flac`` (or wav, ogg, mp3) with a ``NAME.txt`` beside it (a line a note: onset s, offset s,
+MIDI pitch, which may be fractional) is scored by mir_eval.transcription: onset within 50 ms, pitch within 50
+cents, offsets ignored. ``f1`` scores the notes of ``read_audio``, whose pitches are whole semitones;
+``unrounded`` scores the pitches before rounding; ``onset`` scores the onsets alone. Recordings without
+annotations are listed with their number of notes. ``librosa`` is the time of librosa's pYIN over that of
+emoray's, with the same frames, thresholds and bins. The last lines time the first recording of a new process,
+in which librosa has to compile itself.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -122,4 +124,8 @@ def onset_f1(truth: np.ndarray, times: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    main(parser.parse_args().folder)
