@@ -29,11 +29,49 @@ def commands(group, prefix=""):
 
 
 COMMANDS = dict(commands(typer.main.get_command(app)))
+GROUPS = {name.split()[0] for name in COMMANDS if " " in name}
+"""Commands that only hold others: ``batch``, ``weights``."""
 
 
-def test_readme_and_command_line_agree():
-    shown = set(re.findall(r"^\$ emoray ((?:batch |weights )?[a-z-]+)", README.read_text(), flags=re.M))
+def test_the_documents_show_every_command_and_none_that_is_gone():
+    shown = {
+        name
+        for document in DOCUMENTS
+        for name in re.findall(
+            rf"^\$ emoray ((?:(?:{'|'.join(GROUPS)}) )?[a-z-]+)", document.read_text(), flags=re.M
+        )
+    }
     assert shown == set(COMMANDS)
+
+
+def test_the_readme_is_short():
+    assert len(README.read_text().splitlines()) <= 120
+
+
+def test_the_index_leads_to_every_document():
+    """From docs/README.md in at most two steps; a folder with a README of its own is one step."""
+    index = ROOT / "docs" / "README.md"
+    near = {index, *linked(index)}
+    reached = near.union(*(linked(document) for document in near if document.name == "README.md"))
+    assert set((ROOT / "docs").rglob("*.md")) - reached == set()
+
+
+def linked(document):
+    """The Markdown files that a document links to."""
+    targets = re.findall(r"\]\(([^)#:]+\.md)\)", document.read_text())
+    return {(document.parent / target).resolve() for target in targets}
+
+
+def test_every_decision_has_a_number_a_date_and_its_three_parts():
+    decisions = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
+    for number, decision in enumerate(decisions, start=1):
+        text = decision.read_text()
+        assert decision.name.startswith(f"{number:04d}-")
+        assert text.startswith(f"# {number}. "), decision.name
+        assert re.search(r"^Date: \d{4}-\d\d$", text, flags=re.M), decision.name
+        assert re.findall(r"^## (.*)", text, flags=re.M) == ["Context", "Decision", "Consequence"], (
+            decision.name
+        )
 
 
 @pytest.mark.parametrize("name", COMMANDS)
