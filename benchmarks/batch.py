@@ -40,10 +40,10 @@ def engine(name, manifest, out, arguments):
     done = subprocess.run(command, capture_output=True, text=True)
     seconds = time.monotonic() - started
     assert done.returncode in (0, 3), done.stderr  # 3: some rows failed
-    return seconds, _since_first_grain(out)
+    return seconds, _since_first_shard(out)
 
 
-def _since_first_grain(out):
+def _since_first_shard(out):
     """A part is written when its shard ends, and says how long its rows took together."""
     parts = [(path.stat().st_mtime, pq.read_table(path)) for path in out.glob("results/part-*.parquet")]
     begun = min(end - sum(part["milliseconds"].to_pylist()) / 1000 for end, part in parts)

@@ -134,7 +134,7 @@ def step_here(name, folder):
     return {"cpu_seconds": cpu, "seconds": seconds, "bytes": peak}
 
 
-def grains_here(count):
+def shards_here(count):
     """The figures of shards that do nothing, from a driver that has handed out some before."""
     import ray
     from memory import psutil
@@ -189,7 +189,7 @@ def main():
     parser.add_argument("--step", choices=[*STEPS, "shards"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.step:
-        here = grains_here(arguments.shards[0]) if arguments.step == "shards" else None
+        here = shards_here(arguments.shards[0]) if arguments.step == "shards" else None
         print(json.dumps(here or step_here(arguments.step, arguments.folder)))
         return
     print(f"{'size':>10} {'step':12} {'CPU s':>9} {'clock s':>9} {'MB':>9}")

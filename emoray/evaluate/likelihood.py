@@ -149,13 +149,13 @@ def _chunk_nats(
 ) -> tuple[dict[str, NDArray[np.float64]], State]:
     """[B, T] nats of the note after each note, by part."""
     device = network.heads.weight.device
-    pitch, step, duration, velocity, told = (
+    pitch, step, duration, velocity, condition = (
         torch.from_numpy(array).to(device)
         for array in (chunk.pitch, chunk.step, chunk.duration, chunk.velocity, chunk.told)
     )
     following = Decided(step[:, 1:], pitch[:, 1:], duration[:, 1:])
     out = network(
-        Heard(pitch[:, :-1], step[:, :-1], duration[:, :-1], velocity[:, :-1]), told, state, following
+        Heard(pitch[:, :-1], step[:, :-1], duration[:, :-1], velocity[:, :-1]), condition, state, following
     )
     layers = len(state.layers)
     after = State(

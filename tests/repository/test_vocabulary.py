@@ -34,14 +34,12 @@ INSTEAD = {
 LEFT = {
     "bent",
     "bowed",
-    "come to grief",
     "crowd",
     "dearer",
     "grain",
     "grains",
     "heats",
     "priming",
-    "rules that only count",
     "seed document",
     "who waits",
 }
