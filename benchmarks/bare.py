@@ -12,7 +12,6 @@ import itertools
 import multiprocessing
 import time
 from collections import Counter
-from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -20,11 +19,13 @@ from pathlib import Path
 import numpy as np
 from figures import CORES
 
-from emoray.generation import generate_results
+from emoray.config import Limits
+from emoray.generation import generate_results, write
 from emoray.notes import as_notes
 from emoray.pipeline.worker import LOADERS
-from emoray.readers.manifest import read_manifest
+from emoray.readers.manifest import read_files, read_manifest
 from emoray.request import GenerationRequest
+from emoray.storage import storage_path
 from emoray.web.settings import ServeSettings
 
 FRESH = multiprocessing.get_context("spawn")
@@ -36,21 +37,8 @@ _engine = {}
 
 def items_of(manifest: Path) -> list[GenerationRequest]:
     """Every row with its files read."""
-    root = manifest.parent
-    return [
-        GenerationRequest(
-            id=entry.id,
-            seed=(root / entry.seed).read_bytes(),
-            seed_name=entry.seed,
-            picture=(root / entry.image).read_bytes() if entry.image else None,
-            picture_name=entry.image or "image",
-            valence=entry.valence,
-            arousal=entry.arousal,
-            notes=entry.notes,
-            random_seed=entry.random_seed,
-        )
-        for entry in read_manifest(manifest.read_bytes(), name=manifest.name, root=root)
-    ]
+    root, rows = storage_path(manifest.parent), read_manifest(manifest.read_bytes(), name=manifest.name)
+    return [read_files(request, root, Limits()) for request in rows]
 
 
 def bound(items, shard, checkpoint=None):
@@ -77,7 +65,7 @@ def _load(settings, barrier):
 def _warm(item):
     """An item for each process: it waits there until all have theirs."""
     _engine["barrier"].wait()
-    _answer([replace(item, notes=1)])
+    _answer([item.model_copy(update={"notes": 1})])
     _engine["barrier"].wait()
 
 
@@ -92,8 +80,9 @@ def _answer(items):
         compose=partial(_timed, spent, "composing"),
         guidance=_engine["guidance"],
     )
+    music = {result.id: write(result) for result in results}
     spent[WRITING] = time.monotonic() - started - sum(spent.values())
-    return spent, {result.id: sha256(result.midi).hexdigest() for result in results if result.midi}
+    return spent, {name: sha256(data).hexdigest() for name, data in music.items() if data}
 
 
 def _timed(spent, stage, asked):
@@ -123,15 +112,16 @@ def _script(items, checkpoint, sender):
     faces, midi = LOADERS.faces(settings), LOADERS.seeds(settings)
     compose = BatchDecoder(loaded).compose
 
-    def read_seed(item):
-        return midi(item) if item.seed[:4] == b"MThd" else by_librosa(item.seed)
+    def read_seed(seed):
+        return midi(seed) if seed.content[:4] == b"MThd" else by_librosa(seed.content)
 
     def answer(item):
-        return generate_results(
+        [result] = generate_results(
             [item], read_faces=faces, read_seed=read_seed, compose=compose, guidance=loaded.guidance
         )
+        return write(result)
 
-    answer(replace(items[0], notes=1))
+    answer(items[0].model_copy(update={"notes": 1}))
     started = time.monotonic()
     for item in items:
         answer(item)

@@ -34,7 +34,7 @@ def engine(name, manifest, out, arguments):
     """(seconds of the whole command, seconds from its first shard on) of a batch by an engine."""
     emoray = Path(sys.executable).with_name("emoray")
     command = [emoray, "batch", "run", manifest, "--out", out, "--engine", name, "--local"]
-    command += ["--shard", str(arguments.shard)] if arguments.shard else []
+    command += ["--shard-rows", str(arguments.shard)] if arguments.shard else []
     command += ["--checkpoint", arguments.checkpoint] if arguments.checkpoint else []
     started = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True)

@@ -24,7 +24,7 @@ from emoray.compose.decoding import BatchDecoder
 from emoray.compose.original_formulas import emotion_score, on_keyboard, original_logits
 from emoray.compose.prefill import heard_notes
 from emoray.compose.sampling import chosen, draw
-from emoray.config import CONDITIONED_MODES, GUIDANCE_MODES, OriginalGuidance, Prompt
+from emoray.config import CONDITIONED_MODES, GUIDANCE_MODES, OriginalGuidance
 from emoray.dataset.attributes import attributes_ahead
 from emoray.dataset.bins import DURATION_EDGES, STEP_EDGES
 from emoray.dataset.spans import condition
@@ -33,6 +33,7 @@ from emoray.model.checkpoint import load_checkpoint
 from emoray.model.expressive import CONDITIONS, DENSE, Decided, ExpressiveNetwork, Heard
 from emoray.model.matrix import multiplies_bfloat16
 from emoray.model.preset import PRETRAINED
+from emoray.request import Prompt
 
 WINDOW = 25
 SEED_NOTES = 64

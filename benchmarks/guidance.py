@@ -15,11 +15,12 @@ import torch
 
 from emoray.compose.decoding import BatchDecoder
 from emoray.compose.original_formulas import OFF_KEYBOARD, candidate_scores, prescribed_temperature
-from emoray.config import CONDITIONED_MODES, GUIDANCE_MODES, OriginalGuidance, Prompt
+from emoray.config import CONDITIONED_MODES, GUIDANCE_MODES, OriginalGuidance
 from emoray.dataset import corpus
 from emoray.dataset.windows import flatten, window_starts, windows_at
 from emoray.model.checkpoint import load_checkpoint
 from emoray.model.preset import PRETRAINED
+from emoray.request import Prompt
 
 OPENINGS = 64
 

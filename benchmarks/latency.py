@@ -21,9 +21,9 @@ from figures import options, write_figures
 from server import serving
 
 from emoray.demo.files import write_demo
-from emoray.generation import generate_results
+from emoray.generation import generate_results, write
 from emoray.pipeline.worker import LOADERS
-from emoray.request import GenerationRequest
+from emoray.request import File, GenerationRequest
 from emoray.web.settings import ServeSettings
 
 ALONE = 10
@@ -36,11 +36,16 @@ def alone(seed, notes, checkpoint):
     composer, guidance = LOADERS.composer(settings)
     read_seed, times = LOADERS.seeds(settings), []
     for number in range(ALONE + 1):
-        item = GenerationRequest(id="alone", seed=seed, valence=1.0, notes=notes, random_seed=number)
+        request = GenerationRequest(seed=File("seed", seed), emotion="happy", notes=notes, random_seed=number)
         started = time.monotonic()
-        generate_results(
-            [item], read_faces=lambda _: [], read_seed=read_seed, compose=composer.compose, guidance=guidance
+        [result] = generate_results(
+            [request],
+            read_faces=lambda _: [],
+            read_seed=read_seed,
+            compose=composer.compose,
+            guidance=guidance,
         )
+        write(result)
         times.append(time.monotonic() - started)
     return statistics.median(times[1:])  # the first one imports
 

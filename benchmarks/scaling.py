@@ -31,7 +31,7 @@ GRAIN = 64
 SEEDS = 100
 WARM_UP = 20
 """Grains that pay for what Ray Data starts only once."""
-SETTINGS = BatchSettings(engine="data", shard=GRAIN)
+SETTINGS = BatchSettings(engine="data", shard_rows=GRAIN)
 
 
 class EnteredError(Exception):

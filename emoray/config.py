@@ -11,9 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from emoray.emotion import Curve, along, check_curve
-from emoray.errors import ConfigError, RequestError
-from emoray.notes import Notes
+from emoray.errors import ConfigError
 
 GUIDANCE_MODES = (
     "none", "original", "original-tempered", "original-literal", "original-logit", "logodds", "attributes",
@@ -26,8 +24,8 @@ SCHEMA_VERSION = 1
 """Of checkpoints and emotion models. A reader refuses any other."""
 CORPUS_VERSION = 2
 """Of corpora: 2 has sounding durations."""
-BATCH_VERSION = 2
-"""Of batch folders: 2 stores its manifest in many files."""
+BATCH_VERSION = 3
+"""Of batch folders: 3 has the columns of ``GenerationRequest`` and says what was asked, seen and used."""
 
 Settings = TypeVar("Settings")
 
@@ -165,71 +163,3 @@ class Limits:
     """Of a longer recording the end is heard."""
     picture_bytes: int = 20_000_000
     picture_pixels: int = 50_000_000
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Prompt:
-    """One piece to compose. ``seed`` must hold at least one note."""
-
-    seed: Notes
-    valence: float
-    """-1 sad .. +1 happy; its sign is the label of the original system's formulas."""
-    arousal: float | None = None
-    """-1 calm .. +1 excited. None: as the valence, because happy is faster in the original system."""
-    curve: Curve = ()
-    """Emotion over time, instead of ``valence`` and ``arousal``."""
-    random_seed: int = 0
-    notes: int | None = None
-    """How many notes to compose; with ``seconds`` also given, whichever comes first."""
-    seconds: float | None = None
-    """Compose until this many seconds after the seed's last onset."""
-    guidance: str = "original"
-    strength: float = 1.0
-    """How far the emotion may pull: 0 gives the same bytes as guidance ``none``, 1 is as calibrated."""
-    temperature: float | None = None
-    """None: what the guidance mode prescribes. 0 takes the most likely pitch."""
-    top_p: float | None = None
-    """Share of the likeliest choices of each head that may be drawn; None: what the preset prescribes."""
-
-    def __post_init__(self) -> None:
-        if not len(self.seed):
-            raise RequestError("seed", "holds no notes; give music with at least one note")
-        if self.guidance not in GUIDANCE_MODES:
-            raise RequestError(
-                "guidance", f"{self.guidance!r} is unknown; choose {', '.join(GUIDANCE_MODES)}"
-            )
-        for name, (low, high) in RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:  # NaN is refused here too
-                raise RequestError(name.replace("_", " "), f"must lie in {low}..{high}, got {value}")
-        check_curve(self.curve)
-
-    def emotion_at(self, seconds: float) -> tuple[float, float]:
-        """(valence, arousal) that many seconds after the seed's last onset."""
-        if self.curve:
-            return along(self.curve, seconds)
-        return self.valence, self.valence if self.arousal is None else self.arousal
-
-    @property
-    def length(self) -> tuple[int, float]:
-        """(most notes, most seconds) to compose: where it ends, whatever the network plays."""
-        if self.notes is None and self.seconds is None:
-            return DEFAULT_NOTES, math.inf
-        return self.notes or MOST_NOTES, self.seconds or math.inf
-
-
-DEFAULT_NOTES = 120
-"""Composed when neither notes nor seconds are asked for; the original system's length."""
-MOST_NOTES = 20_000
-MOST_SECONDS = 3_600.0
-RANGES: dict[str, tuple[float, float]] = {
-    "valence": (-1, 1),
-    "arousal": (-1, 1),
-    "top_p": (0.01, 1),
-    "notes": (1, MOST_NOTES),
-    "seconds": (0.1, MOST_SECONDS),
-    "strength": (0, 10),
-    "temperature": (0, 100),
-    "random_seed": (0, 2**63 - 1),
-}
-"""Lowest and highest value of each number in a ``Prompt``; a manifest is checked against the same."""

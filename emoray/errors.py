@@ -4,6 +4,21 @@ Everything else is a bug and keeps its traceback. Each error survives pickling, 
 its workers raise.
 """
 
+from __future__ import annotations
+
+_LONGEST_SHOWN = 200
+
+
+def shown(text: object) -> str:
+    r"""Text from outside for an error message: one printable line of at most 200 characters.
+
+    >>> shown("a" + chr(9)), len(shown("x" * 1000))
+    ("'a\\t'", 203)
+    """
+    word = str(text)
+    word = word if word.isprintable() else ascii(word)
+    return word if len(word) <= _LONGEST_SHOWN else f"{word[:_LONGEST_SHOWN]}..."
+
 
 class EmorayError(Exception):
     """Base class. ``subject`` is what failed, ``reason`` what is wrong and how to mend it."""

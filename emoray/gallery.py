@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from emoray.config import Prompt
 from emoray.demo.pieces import pieces
 from emoray.errors import ConfigError
 from emoray.notes import Notes
+from emoray.request import Prompt
 from emoray.writers.midi import midi_bytes
 from emoray.writers.plot import piano_rolls
 

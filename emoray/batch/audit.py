@@ -20,7 +20,7 @@ from emoray.batch import ledger
 from emoray.batch.folder import Run
 from emoray.batch.ledger import Layout, StoredRow
 from emoray.batch.publish import is_running, scratch_files
-from emoray.batch.stored_manifest import entry_ids
+from emoray.batch.stored_manifest import request_ids
 from emoray.storage import StoragePath, concurrent_map, storage_path
 
 _DETAILS = re.compile(r"\([^)]*\)|\d+")
@@ -174,7 +174,7 @@ def verify(out: str | Path | StoragePath) -> Verification:
     undone = [number for number, table in parts.items() if table is None]
     claims = ledger.claimed(table for table in parts.values() if table)
     there = ledger.music_files(layout.out)
-    coming = pa.array([ledger.music_path(name) for name in entry_ids(layout, undone)], pa.string())
+    coming = pa.array([ledger.music_path(name) for name in request_ids(layout, undone)], pa.string())
     paths = claims["midi"]
     times = pc.value_counts(paths)
     return Verification(

@@ -23,9 +23,10 @@ from typing import Any
 from emoray.batch.ledger import Layout
 from emoray.batch.publish import FENCES, LOCK, SCRATCH, publish
 from emoray.batch.stored_manifest import MANIFEST
-from emoray.config import BATCH_VERSION, GUIDANCE_MODES, RANGES, from_fields
+from emoray.config import BATCH_VERSION, from_fields
 from emoray.errors import BatchError, ConfigError
 from emoray.readers.expression import THRESHOLD
+from emoray.request import REQUEST_OPTIONS
 from emoray.storage import StoragePath
 
 RUN = "run.json"
@@ -65,19 +66,17 @@ class BatchSettings:
     """Seconds for one attempt at one item; items that are answered together share theirs."""
     attempts: int = 5
     """How often an item is tried when its worker or its replica dies, or Serve is overloaded."""
-    shard: int | None = None
+    shard_rows: int | None = None
     """Rows that are committed together, what a crash can cost; None is at most ``MOST_ROWS``, so that the
     workers end together."""
 
     def __post_init__(self) -> None:
-        if self.guidance is not None and self.guidance not in GUIDANCE_MODES:
-            raise ConfigError("guidance", f"{self.guidance!r} is unknown; choose {', '.join(GUIDANCE_MODES)}")
+        for name in ("guidance", "strength"):
+            if (value := getattr(self, name)) is not None:
+                REQUEST_OPTIONS[name].check(value)
         if self.engine not in ENGINES:
             raise ConfigError("engine", f"{self.engine!r} is unknown; choose {', '.join(ENGINES)}")
-        low, high = RANGES["strength"]
-        if not low <= self.strength <= high:
-            raise ConfigError("strength", f"must lie in {low}..{high}, got {self.strength}")
-        for name in ("workers", "worker_cpus", "window", "timeout", "attempts", "shard"):
+        for name in ("workers", "worker_cpus", "window", "timeout", "attempts", "shard_rows"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ConfigError(name.replace("_", " "), f"must be a positive number, got {value!r}")
@@ -122,7 +121,7 @@ class Run:
     root: str
     """Where its paths start from; a URI with all that it takes to open it."""
     rows: int
-    shard: int
+    shard_rows: int
     versions: dict[str, str]
     version: int = BATCH_VERSION
 
@@ -158,7 +157,7 @@ class Run:
 
     def layout(self, out: StoragePath) -> Layout:
         """Where its files are."""
-        return Layout(out, self.rows, self.shard)
+        return Layout(out, self.rows, self.shard_rows)
 
     def stored_settings(self) -> BatchSettings:
         """The settings of the first drive."""

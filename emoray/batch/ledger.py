@@ -7,9 +7,9 @@ A batch folder holds::
     run.json                   what is run: fingerprints, settings, versions, counts (folder.py)
     run.lock                   held by the driver (publish.py)
     fences/<number>            instead of the lock on an object store (publish.py)
-    manifest/part-<number>.parquet  the checked entries (stored_manifest.py)
+    manifest/part-<number>.parquet  the checked manifest (stored_manifest.py)
     midi/<prefix>/<id>.mid     music; the prefix is the first two hex digits of the id's sha256
-    results/part-<shard>.parquet   one results row for each entry of the shard, in order
+    results/part-<shard>.parquet   one row for each row of the shard, in order
 
 A *shard* is a run of manifest rows that is committed together: first its music, then its part, each by
 ``publish``. So a part that is there vouches for its whole shard, and what is pending is what has no part:
@@ -26,71 +26,99 @@ Python. Only the rows of one shard or one file at a time are Python objects.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, get_args, get_type_hints
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from emoray.batch.publish import RESULTS, publish
+from emoray.request import Result
 from emoray.storage import StoragePath, concurrent_map
 
-SCHEMA = pa.schema(
-    [
-        ("row", pa.int64()),  # as well as the id, for an id may be given twice
-        ("id", pa.string()),
-        ("status", pa.string()),
-        ("error", pa.string()),
-        ("label", pa.int8()),
-        ("valence", pa.float64()),
-        ("faces", pa.int32()),
-        ("image_status", pa.string()),
-        ("seed_notes", pa.int32()),
-        ("notes", pa.int32()),
-        ("midi", pa.string()),  # relative to the batch folder
-        ("sha256", pa.string()),
-        ("attempts", pa.int32()),
-        ("milliseconds", pa.int64()),
-        ("backend", pa.string()),
-    ]
+_ARROW = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+
+
+def arrow_schema(**columns: type) -> pa.Schema:
+    """Columns by the types of their values; what Arrow has no type for is text."""
+    return pa.schema([(name, _ARROW.get(kind, pa.string())) for name, kind in columns.items()])
+
+
+def _result_columns() -> dict[str, type]:
+    """The fields of a result, but for its music, and their types."""
+    hints = get_type_hints(Result)
+    kinds = {field.name: get_args(hints[field.name]) or (hints[field.name],) for field in fields(Result)}
+    return {name: kind for name, (kind, *_) in kinds.items() if name != "music"} | {"notes": int}
+
+
+RESULT_COLUMNS = _result_columns()
+SCHEMA = arrow_schema(
+    row=int,  # as well as the id, for an id may be given twice
+    status=str,
+    **RESULT_COLUMNS,
+    midi=str,  # relative to the batch folder
+    sha256=str,
+    attempts=int,
+    milliseconds=int,
 )
 MUSIC = "midi"
 StoredRow = dict[str, Any]
-"""One row of ``SCHEMA``."""
+"""One row of ``SCHEMA``: what the ledger keeps of a row of the manifest."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Layout:
     """A batch folder and how its rows are cut into shards."""
 
     out: StoragePath
     rows: int
-    shard: int
+    shard_rows: int
     """Rows in a shard; the last one may have fewer."""
 
     @property
     def shards(self) -> range:
         """The numbers of all shards."""
-        return range(-(-self.rows // self.shard))
+        return range(-(-self.rows // self.shard_rows))
 
     def rows_of(self, number: int) -> range:
         """The manifest rows of a shard; the first row of a manifest is 1."""
-        first = number * self.shard + 1
-        return range(first, min(first + self.shard, self.rows + 1))
+        first = number * self.shard_rows + 1
+        return range(first, min(first + self.shard_rows, self.rows + 1))
 
     def part(self, number: int) -> StoragePath:
         """Where the results of a shard are."""
         return self.out / RESULTS / f"part-{number:06d}.parquet"
 
 
-def music_path(item_id: str) -> str:
-    """Where the music of an item goes, relative to the batch folder."""
-    prefix = hashlib.sha256(item_id.encode()).hexdigest()[:2]
-    return f"{MUSIC}/{prefix}/{item_id}.mid"
+def music_path(request_id: str) -> str:
+    """Where the music of a request goes, relative to the batch folder."""
+    prefix = hashlib.sha256(request_id.encode()).hexdigest()[:2]
+    return f"{MUSIC}/{prefix}/{request_id}.mid"
+
+
+def stored_row(
+    row: int, result: Result, music: bytes | None, *, attempts: int, milliseconds: int
+) -> StoredRow:
+    """What the ledger keeps of a result and of the bytes of its music."""
+    return {
+        "row": row,
+        "status": result.status,
+        **{name: getattr(result, name) for name in RESULT_COLUMNS},
+        "error": None if result.error is None else _as_text(result.error),
+        "midi": None if music is None else music_path(result.id),
+        "sha256": None if music is None else hashlib.sha256(music).hexdigest(),
+        "attempts": attempts,
+        "milliseconds": milliseconds,
+    }
+
+
+def _as_text(error: str) -> str:
+    """An error as Arrow can hold it, whatever an unexpected exception had to say."""
+    return error.encode("utf-8", "backslashreplace").decode()
 
 
 def commit(layout: Layout, number: int, rows: Sequence[StoredRow], music: Mapping[str, bytes]) -> None:
@@ -99,7 +127,9 @@ def commit(layout: Layout, number: int, rows: Sequence[StoredRow], music: Mappin
     Raises:
         BatchError: something cannot be written; the shard stays pending.
     """
-    assert [row["row"] for row in rows] == list(layout.rows_of(number)), "one results row for each entry"
+    assert [row["row"] for row in rows] == list(layout.rows_of(number)), (
+        "one results row for each row of the manifest"
+    )
     publish({layout.out / path: data for path, data in music.items()})
     publish({layout.part(number): parquet_bytes(pa.Table.from_pylist(list(rows), SCHEMA))})
 
@@ -139,7 +169,7 @@ def pending(layout: Layout) -> list[int]:
     done = {number: table for number, table in parts(layout, ["row", "midi"]) if table}
     claims = claimed(done.values())
     lost = claims.filter(pc.invert(pc.is_in(claims["midi"], music_files(layout.out))))
-    again = {(row - 1) // layout.shard for row in lost["row"].to_pylist()}
+    again = {(row - 1) // layout.shard_rows for row in lost["row"].to_pylist()}
     return [number for number in layout.shards if number not in done or number in again]
 
 

@@ -16,20 +16,18 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any
 
 import pyarrow as pa
 
 from emoray.batch import ledger
-from emoray.batch.ledger import Layout, StoredRow
+from emoray.batch.ledger import Layout, StoredRow, stored_row
 from emoray.batch.publish import count_deaths, refuse_overtaken
-from emoray.batch.stored_manifest import read_manifest_rows
+from emoray.batch.stored_manifest import CheckedRow, read_manifest_rows
 from emoray.config import Limits
-from emoray.emotion import parse_curve
 from emoray.errors import BatchError, ClusterError, RequestError
-from emoray.readers.files import read_from
-from emoray.readers.manifest import ManifestRow
+from emoray.generation import failed, write
+from emoray.readers.manifest import read_files
 from emoray.request import GenerationRequest, Result
 from emoray.storage import StoragePath
 
@@ -142,40 +140,41 @@ def _log_failures(rows: Sequence[StoredRow]) -> None:
 
 
 def _answered(work: Work, number: int, engine: Engine) -> tuple[list[StoredRow], set[int], dict[str, bytes]]:
-    """The shard's results rows, in order, which of them are kept from before, and the music that is new."""
-    entries = read_manifest_rows(work.layout, number)
+    """The shard's stored rows, in order, which of them are kept from before, and the music that is new."""
+    manifest = dict(zip(work.layout.rows_of(number), read_manifest_rows(work.layout, number), strict=True))
     before = (ledger.read_part(work.layout, number) or []) if work.again else []
     rows = {row["row"]: row for row in before}
     kept = {row["row"] for row in before if row["status"] == "ok"}
     music: dict[str, bytes] = {}
-    for batch in _batches([entry for entry in entries if entry.row not in kept], work):
+    for batch in _batches([pair for pair in manifest.items() if pair[0] not in kept], work):
         started = time.monotonic()
-        answers = iter(engine([item for _, item in batch if isinstance(item, GenerationRequest)]))
-        seconds = (time.monotonic() - started) / len(batch)
-        for entry, item in batch:
-            result, attempts = (
-                next(answers)
-                if isinstance(item, GenerationRequest)
-                else (item, 0 if _is_hopeless(entry) else 1)
-            )
-            row = _ledger_row(entry, result, seconds)
-            row["attempts"] = attempts + (rows[entry.row]["attempts"] if entry.row in rows else 0)
-            rows[entry.row] = row
-            if result.midi is not None:
-                music[row["midi"]] = result.midi
-    return [rows[entry.row] for entry in entries], kept, music
+        answers = iter(engine([asked for _, asked in batch if isinstance(asked, GenerationRequest)]))
+        found = [
+            (row, *next(answers))
+            if isinstance(asked, GenerationRequest)
+            else (row, asked, int(isinstance(manifest[row], GenerationRequest)))  # its files are not there
+            for row, asked in batch
+        ]
+        milliseconds = round(1000 * (time.monotonic() - started) / len(batch))  # each has its share
+        for row, result, attempts in found:
+            data = write(result)
+            attempts += rows[row]["attempts"] if row in rows else 0
+            rows[row] = stored_row(row, result, data, attempts=attempts, milliseconds=milliseconds)
+            if data is not None:
+                music[rows[row]["midi"]] = data
+    return [rows[row] for row in work.layout.rows_of(number)], kept, music
 
 
 def _batches(
-    entries: Sequence[ManifestRow], work: Work
-) -> Iterator[list[tuple[ManifestRow, GenerationRequest | Result]]]:
-    """Entries with their files read, as many at a time as memory is meant to hold."""
-    batch: list[tuple[ManifestRow, GenerationRequest | Result]] = []
+    manifest: Sequence[tuple[int, CheckedRow]], work: Work
+) -> Iterator[list[tuple[int, CheckedRow]]]:
+    """Rows and requests with their files read, as many at a time as memory is meant to hold."""
+    batch: list[tuple[int, CheckedRow]] = []
     size = 0
-    for entry in entries:
-        item = _item(entry, work)
-        batch.append((entry, item))
-        size += len(item.seed) + len(item.picture or b"") if isinstance(item, GenerationRequest) else 0
+    for row, asked in manifest:
+        request = _read(asked, work) if isinstance(asked, GenerationRequest) else asked
+        batch.append((row, request))
+        size += request.size if isinstance(request, GenerationRequest) else 0
         if size >= MOST_BYTES:
             yield batch
             batch, size = [], 0
@@ -183,62 +182,11 @@ def _batches(
         yield batch
 
 
-def _is_hopeless(entry: ManifestRow) -> bool:
-    """Its cells are wrong, so it is not even tried: nothing on the disk could mend it."""
-    return entry.error is not None and not entry.mendable
-
-
-def _item(entry: ManifestRow, work: Work) -> GenerationRequest | Result:
-    """The entry with its files read, or its failed result."""
-    if _is_hopeless(entry):
-        return Result(id=entry.id, status="failed", error=entry.error)
+def _read(request: GenerationRequest, work: Work) -> CheckedRow:
+    """The request with its files and, where it names none, the settings of the run; or its failed result."""
     try:
-        data = {
-            column: read_from(work.root, path, most_bytes=most_bytes, subject=column)
-            for column, (path, most_bytes) in entry.files(work.limits).items()
-        }
+        request = read_files(request, work.root, work.limits)
     except RequestError as err:
-        return Result(id=entry.id, status="failed", error=str(err))
-    return GenerationRequest(
-        id=entry.id,
-        seed=data["seed"],
-        seed_name=entry.seed or "seed",
-        picture=data.get("image"),
-        picture_name=entry.image or "image",
-        valence=entry.valence,
-        arousal=entry.arousal,
-        curve=parse_curve(entry.curve) if entry.curve else (),
-        top_p=entry.top_p,
-        notes=entry.notes,
-        seconds=entry.seconds,
-        temperature=entry.temperature,
-        strength=work.strength if entry.strength is None else entry.strength,
-        random_seed=entry.random_seed,
-        guidance=entry.guidance or work.guidance,
-        without_seed=work.without_seed,
-    )
-
-
-def _ledger_row(entry: ManifestRow, result: Result, seconds: float) -> StoredRow:
-    return {
-        "row": entry.row,
-        "id": entry.id,
-        "status": result.status,
-        "error": None if result.error is None else _text(result.error),
-        "label": result.label,
-        "valence": result.valence,
-        "faces": result.faces,
-        "image_status": result.image_status,
-        "seed_notes": result.seed_notes,
-        "notes": result.notes,
-        "midi": None if result.midi is None else ledger.music_path(entry.id),
-        "sha256": None if result.midi is None else sha256(result.midi).hexdigest(),
-        "attempts": 0,
-        "milliseconds": round(1000 * seconds),  # its share: items of a shard are answered together
-        "backend": result.backend,
-    }
-
-
-def _text(error: str) -> str:
-    """An error as Arrow can hold it, whatever an unexpected exception had to say."""
-    return error.encode("utf-8", "backslashreplace").decode()
+        return failed(request, err)
+    settings = {"guidance": work.guidance, "strength": work.strength, "without_seed": work.without_seed}
+    return request.with_defaults(**settings)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from emoray.cli.shared import Checkpoint, Faces, GuidanceMode, Local, app, say, start_ray
+from emoray.cli.options import takes_options
+from emoray.cli.shared import Checkpoint, Faces, Local, app, say, start_ray
 from emoray.progress import PLAIN_EVERY, Meter
+from emoray.request import checked_options
 
 if TYPE_CHECKING:
     from emoray.batch.audit import Status
@@ -25,37 +27,35 @@ Engine = Literal["serve", "data"]
 
 
 @batch.command("run")
+@takes_options("guidance", "strength", "without_seed")
 def batch_run(
     manifest: Annotated[str, typer.Argument(help="JSONL, CSV or Parquet: id, seed, image or emotion, ...")],
     out: Annotated[str, typer.Option(help="The batch folder; a path, s3:// or gs://, as all places here.")],
     checkpoint: Checkpoint = None,
-    guidance: GuidanceMode = None,
-    strength: Annotated[float, typer.Option(help="Of rows that name none.")] = 1.0,
     engine: Annotated[Engine, typer.Option(help="Through Ray Serve, or inside Ray Data.")] = "serve",
     root: Annotated[str | None, typer.Option(help="Where paths start [default: manifest's folder].")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the batch in the folder.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Ray Data actors.")] = None,
-    shard: Annotated[
+    shard_rows: Annotated[
         int | None, typer.Option(min=1, help="Rows committed together [default: at most 64].")
     ] = None,
-    without_seed: Annotated[
-        bool, typer.Option("--without-seed", help="Leave the seeds out of the music.")
-    ] = False,
     faces: Faces = "auto",
     local: Local = False,
+    **options: Any,
 ) -> None:
-    """Answer every row of a manifest: music for the good, a reason for the bad."""
+    """Answer every row of a manifest: music for the good, a reason for the bad.
+
+    --guidance, --strength and --without-seed are for rows that say nothing of them.
+    """
     from emoray.batch.folder import BatchSettings
 
     settings = BatchSettings(
         checkpoint=checkpoint.resolve() if checkpoint else None,
-        guidance=guidance,
-        strength=strength,
         engine=engine,
         workers=workers,
-        shard=shard,
-        without_seed=without_seed,
+        shard_rows=shard_rows,
         faces=faces,
+        **checked_options(**options),
     )
     start_ray(local=local)
     from emoray.pipeline.batch_driver import run_batch

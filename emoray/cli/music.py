@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from emoray.cli.options import takes_options
 from emoray.cli.shared import (
     Checkpoint,
     Faces,
     GuidanceMode,
     Local,
-    RandomSeed,
     app,
     read_bytes,
     render_beside,
@@ -20,68 +20,28 @@ from emoray.cli.shared import (
     start_ray,
     write_bytes,
 )
-from emoray.config import DEFAULT_NOTES
-from emoray.errors import ConfigError, EmorayError
+from emoray.errors import ConfigError
+from emoray.generation import write
 from emoray.pipeline.resources import PASSING_ON
-from emoray.request import GenerationRequest, Result
+from emoray.request import REQUEST_OPTIONS, GenerationRequest, Result
 
 
 @app.command()
+@takes_options(*(name for name in REQUEST_OPTIONS if name != "id"))
 def generate(
-    seed: Annotated[Path, typer.Option(help="Seed music: MIDI, or a recording (wav, flac, ogg, mp3).")],
     out: Annotated[Path, typer.Option(help="Where the music goes, a .mid.")],
-    image: Annotated[Path | None, typer.Option(help="Picture of a face.")] = None,
-    emotion: Annotated[
-        str | None,
-        typer.Option(help="happy, sad, excited, tense, calm, gloomy or -1..1; with --image, its fallback."),
-    ] = None,
-    arousal: Annotated[
-        float | None, typer.Option(help="-1 calm .. 1 excited; as the emotion if left out.")
-    ] = None,
-    curve: Annotated[
-        str | None,
-        typer.Option(help="Emotion over time: [[seconds, valence, arousal], ...], or @FILE with it."),
-    ] = None,
     checkpoint: Checkpoint = None,
-    guidance: GuidanceMode = None,
-    strength: Annotated[float, typer.Option(help="0 is no emotion, 1 as calibrated.")] = 1.0,
-    notes: Annotated[int | None, typer.Option(help=f"Notes to compose [default: {DEFAULT_NOTES}].")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Or seconds.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Of the pitches; 0 takes the likeliest.")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Share of the likeliest choices that may be drawn.")
-    ] = None,
-    random_seed: RandomSeed = 0,
-    without_seed: Annotated[
-        bool, typer.Option("--without-seed", help="Leave the seed out of the music.")
-    ] = False,
     wav: Annotated[bool, typer.Option("--wav", help="A .wav beside it.")] = False,
     png: Annotated[bool, typer.Option("--png", help="A piano roll beside it.")] = False,
     faces: Faces = "auto",
+    **options: Any,
 ) -> None:
     """Compose one piece from a seed and an emotion."""
-    from emoray.emotion import parse_curve, parse_emotion
-
-    valence, its_arousal = (None, None) if emotion is None else parse_emotion(emotion)
-    item = GenerationRequest(
-        id=out.stem or "piece",
-        seed=read_bytes(seed),
-        seed_name=str(seed),
-        picture=read_bytes(image) if image else None,
-        picture_name=str(image),
-        valence=valence,
-        arousal=its_arousal if arousal is None else arousal,
-        curve=parse_curve(_text_or_file(curve)) if curve else (),
-        top_p=top_p,
-        notes=notes,
-        seconds=seconds,
-        temperature=temperature,
-        strength=strength,
-        random_seed=random_seed,
-        guidance=guidance,
-        without_seed=without_seed,
-    )
-    result = _answered(item, checkpoint, faces)
+    if options["curve"]:
+        options["curve"] = _text_or_file(options["curve"])
+    request = GenerationRequest(**options)
+    request = request.with_files({name: read_bytes(Path(file.name)) for name, file in request.files.items()})
+    result = _result(request, checkpoint, faces)
     say(f"{', '.join(map(str, _written(result, out, wav=wav, png=png)))}: {_summary(result)}")
 
 
@@ -89,20 +49,21 @@ def _written(result: Result, out: Path, *, wav: bool, png: bool) -> list[Path]:
     """The files that were made.
 
     Raises:
-        EmorayError: there is no music, and why.
+        RequestError: there is no music, and why.
     """
-    if result.midi is None:
-        subject, _, reason = (result.error or "").partition(": ")
-        raise EmorayError(subject, reason)
-    write_bytes(out, result.midi)
-    return [out, *render_beside(out, result.midi, result.seed_notes or 0, wav=wav, png=png)]
+    data = write(result)
+    if data is None:
+        raise result.failure()
+    write_bytes(out, data)
+    return [out, *render_beside(out, data, result.seed_notes or 0, wav=wav, png=png)]
 
 
 def _summary(result: Result) -> str:
     """What was composed, in a few words."""
     mood = {1: "happy", -1: "sad"}.get(result.label or 0, "neutral")
     seen = f" ({result.backend})" if result.backend else ""
-    return f"{result.seed_notes} seed notes, {result.notes} composed, {mood}{seen}"
+    composed = f"{result.seed_notes} seed notes, {result.notes} composed, {mood}{seen}"
+    return f"{composed}, random seed {result.random_seed}"
 
 
 def _text_or_file(text: str) -> str:
@@ -110,19 +71,19 @@ def _text_or_file(text: str) -> str:
     return read_bytes(Path(text[1:])).decode("utf-8", errors="replace") if text.startswith("@") else text
 
 
-def _answered(item: GenerationRequest, checkpoint: Path | None, faces: str) -> Result:
-    """One item, by the same steps as a batch takes."""
+def _result(request: GenerationRequest, checkpoint: Path | None, faces: str) -> Result:
+    """The result of one request, by the same steps as a batch takes."""
+    from emoray import generation
     from emoray.compose.decoding import BatchDecoder
-    from emoray.generation import generate_results
     from emoray.model.checkpoint import load_checkpoint
     from emoray.readers.face import FaceReader
     from emoray.readers.seed import read_seed
 
     loaded = load_checkpoint(checkpoint)
-    [result] = generate_results(
-        [item],
-        read_faces=FaceReader(faces).read if item.picture is not None else lambda _pictures: [],
-        read_seed=lambda item: read_seed(item.seed, subject=item.seed_name, sounding=loaded.sounding),
+    [result] = generation.generate_results(
+        [request],
+        read_seed=lambda file: read_seed(file.content, subject=file.name, sounding=loaded.sounding),
+        read_faces=lambda pictures: FaceReader(faces).read(pictures),
         compose=BatchDecoder(loaded).compose,
         guidance=loaded.guidance,
     )

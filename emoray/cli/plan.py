@@ -12,8 +12,8 @@ import typer
 
 from emoray.cli.batch import Engine
 from emoray.cli.shared import Checkpoint, Faces, GuidanceMode, app, read_bytes, say
-from emoray.config import DEFAULT_NOTES
 from emoray.errors import ConfigError
+from emoray.request import DEFAULT_NOTES
 
 if TYPE_CHECKING:
     from emoray.planning.estimate import Machines, Plan, UnitCosts, Workload
@@ -93,7 +93,7 @@ def _assumptions(work: Workload, costs: UnitCosts, made: Plan, gpus: int) -> Ite
 
     mix = f"{work.voices:.0%} recordings, {work.pictures:.0%} pictures"
     yield f"rows of {composed(work, costs):.0f} composed notes, {mix}"
-    yield f"{made.workers:,} workers, shards of {made.shard} rows"
+    yield f"{made.workers:,} workers, shards of {made.shard_rows} rows"
     yield f"CPUs like those here, where {CORES} at once were measured, a worker on each, nothing else to do"
     yield "storage as fast for all nodes together as for this one; a network was not measured"
     yield "Ray's start, tasks and memory as measured once on two cores; Serve's messages are not counted"

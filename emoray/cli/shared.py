@@ -13,9 +13,9 @@ import typer
 
 from emoray import logs
 from emoray.cli.cluster_head import answers, watch_head
-from emoray.config import GUIDANCE_MODES
 from emoray.errors import ClusterError, ConfigError
 from emoray.pipeline.resources import LIBRARIES
+from emoray.request import GuidanceName
 
 log = logging.getLogger("emoray")
 
@@ -25,13 +25,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Guidance = Literal[GUIDANCE_MODES]  # type: ignore[valid-type]  # the one list, unpacked
-
 LogFormat = Literal[logs.LOG_FORMATS]  # type: ignore[valid-type]
 
 Checkpoint = Annotated[Path | None, typer.Option(help="Checkpoint folder; by default the one that ships.")]
 Faces = Annotated[str, typer.Option(help="Face backend: auto, deepface or fer-mini.")]
-GuidanceMode = Annotated[Guidance | None, typer.Option(help="How the emotion bends the notes.")]
+GuidanceMode = Annotated[GuidanceName | None, typer.Option(help="How the emotion bends the notes.")]
 Local = Annotated[bool, typer.Option("--local", help="Work here even if RAY_ADDRESS names a cluster.")]
 RandomSeed = Annotated[int, typer.Option(min=0, help="The same number, the same result.")]
 

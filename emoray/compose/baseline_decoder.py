@@ -24,11 +24,12 @@ from emoray.compose.decoder_state import Composed, DecoderState
 from emoray.compose.original_formulas import GAMMA, prescribed_temperature, tempo_factor, time_factor
 from emoray.compose.pitch_guidance import Played, bent
 from emoray.compose.sampling import chosen
-from emoray.config import BaselinePreset, OriginalGuidance, Prompt
+from emoray.config import BaselinePreset, OriginalGuidance
 from emoray.dataset.clusters import EmotionClusters
 from emoray.dataset.windows import encode
 from emoray.model.baseline import BaselineNetwork
 from emoray.notes import N_PITCHES, SHORTEST, Floats, Notes, steps
+from emoray.request import Prompt
 
 LONGEST_STEP, LONGEST_DURATION = 4.0, 10.0
 """Seconds: no prediction is taken further, so a runaway mean cannot stop the music."""

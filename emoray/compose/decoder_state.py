@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from emoray.compose.cadence import CHORD
-from emoray.config import Prompt
 from emoray.notes import SHORTEST, Notes, as_notes, starting_at
+from emoray.request import Prompt
 
 MOST_NOTES_A_SECOND = 40
 """Ends a request in seconds even if the network stands still; real pieces stay under it."""

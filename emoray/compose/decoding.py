@@ -17,12 +17,13 @@ from typing import Protocol
 from emoray.compose.baseline_decoder import BaselineDecoder
 from emoray.compose.decoder_state import Composed, DecoderState
 from emoray.compose.expressive_decoder import ExpressiveDecoder
-from emoray.config import CONDITIONED_MODES, BaselinePreset, ExpressivePreset, OriginalGuidance, Prompt
+from emoray.config import CONDITIONED_MODES, BaselinePreset, ExpressivePreset, OriginalGuidance
 from emoray.errors import RequestError
 from emoray.model.baseline import BaselineNetwork
 from emoray.model.checkpoint import Checkpoint, best_device
 from emoray.model.expressive import ExpressiveNetwork
 from emoray.notes import Notes
+from emoray.request import Prompt
 
 
 class Decoder(Protocol):

@@ -29,7 +29,7 @@ from emoray.compose.repetition_guard import RECENT, looping
 from emoray.compose.sampling import draw, within_bins
 from emoray.compose.steering import played, steered
 from emoray.compose.targets import fitted_map, key_for, target
-from emoray.config import CONDITIONED_MODES, BaselinePreset, ExpressivePreset, OriginalGuidance, Prompt
+from emoray.config import CONDITIONED_MODES, BaselinePreset, ExpressivePreset, OriginalGuidance
 from emoray.dataset.attributes import GROUPS, N_ATTRIBUTES, attributes_ahead
 from emoray.dataset.bins import DURATION_EDGES, STEP_EDGES, VELOCITY_WIDTH, bins_of, velocity_bins
 from emoray.dataset.clusters import EmotionClusters
@@ -38,6 +38,7 @@ from emoray.dataset.spans import condition
 from emoray.dataset.windows import encode
 from emoray.model.expressive import CONDITIONS, Context, Decided, ExpressiveNetwork, Heard
 from emoray.notes import N_PITCHES, Floats, Notes
+from emoray.request import Prompt
 
 TOP_P = 0.98
 """Of every head, unless a request says otherwise."""

@@ -23,17 +23,16 @@ import ray.data
 
 from emoray.batch import ledger
 from emoray.batch.audit import Status, status_of
-from emoray.batch.difference import difference
 from emoray.batch.folder import RUN, BatchSettings, Run, even_shard_rows, refuse_foreign, versions
 from emoray.batch.ledger import Layout
 from emoray.batch.publish import hold_folder, refuse_overtaken, sweep
 from emoray.batch.shard import Engine, Work
-from emoray.batch.stored_manifest import read_manifest_rows, write_manifest_rows
+from emoray.batch.stored_manifest import CheckedRow, difference, read_manifest_rows, write_manifest_rows
 from emoray.errors import BatchError, ManifestError
 from emoray.pipeline.engines import EnginePlan, plan_engine
 from emoray.pipeline.worker import process_shards_recorded
 from emoray.progress import Meter
-from emoray.readers.manifest import ManifestRow, open_manifest
+from emoray.readers.manifest import open_manifest
 from emoray.storage import StoragePath, error_text, storage_path
 
 log = logging.getLogger(__name__)
@@ -85,7 +84,7 @@ def run_batch(
         _resolved(storage_path(manifest).parent if root is None else storage_path(root)),
     )
     checked = open_manifest(_read(table), name=table.name)
-    engine = engine or plan_engine(settings, checked.ids.rows)
+    engine = engine or plan_engine(settings, checked.rows)
     engine.check_cluster()
     manifest_is = {"manifest": hashlib.sha256(checked.data).hexdigest(), "root": str(start)}
     run = Run(
@@ -93,14 +92,14 @@ def run_batch(
         settings=asdict(settings),
         manifest=str(table),
         root=start.uri,
-        rows=checked.ids.rows,
-        shard=settings.shard or even_shard_rows(checked.ids.rows, engine.workers),
+        rows=checked.rows,
+        shard_rows=settings.shard_rows or even_shard_rows(checked.rows, engine.workers),
         versions=versions(),
     )
     refuse_foreign(folder)
     with hold_folder(folder) as token:
         sweep(folder)
-        run = _entered(run, folder, checked.entries(start), token, resume=resume)
+        run = _entered(run, folder, checked.requests(), token, resume=resume)
         del checked  # a large manifest, and from here on the stored one counts
         layout = run.layout(folder)
         work = _work(layout, start, token, engine, settings)
@@ -150,15 +149,15 @@ def _resolved(root: StoragePath) -> StoragePath:
     return root if root.local is None else storage_path(root.local.resolve())
 
 
-def _entered(run: Run, out: StoragePath, entries: Iterable[ManifestRow], token: int, *, resume: bool) -> Run:
+def _entered(run: Run, out: StoragePath, requests: Iterable[CheckedRow], token: int, *, resume: bool) -> Run:
     """The run of this folder: the one that is there, if it may go on, else this one, written down."""
     if not (out / RUN).exists():
-        write_manifest_rows(run.layout(out), entries)
+        write_manifest_rows(run.layout(out), requests)
         refuse_overtaken(out, token)
         run.save(out)
         return run
     there = Run.load(out)
-    there.refuse_other(run.identity, out, lambda: _difference(there.layout(out), entries))
+    there.refuse_other(run.identity, out, lambda: _difference(there.layout(out), requests))
     changed = [
         f"{name} {there.versions.get(name)}"
         for name in run.versions
@@ -174,11 +173,11 @@ def _entered(run: Run, out: StoragePath, entries: Iterable[ManifestRow], token: 
     return there
 
 
-def _difference(layout: Layout, entries: Iterable[ManifestRow]) -> str:
+def _difference(layout: Layout, requests: Iterable[CheckedRow]) -> str:
     """How the manifest differs from the stored one; nothing if that one cannot be read."""
-    stored = (entry for number in layout.shards for entry in read_manifest_rows(layout, number))
+    stored = (row for number in layout.shards for row in read_manifest_rows(layout, number))
     try:
-        return difference(stored, entries)
+        return difference(stored, requests)
     except BatchError:
         return ""
 

@@ -19,10 +19,10 @@ from concurrent.futures import Future
 from itertools import count
 
 from emoray.compose.decoding import Decoder, PromptDecoder
-from emoray.config import Prompt
 from emoray.errors import EmorayError
 from emoray.notes import Notes
 from emoray.pipeline.failures import together_or_alone
+from emoray.request import Prompt
 
 Asked = tuple[Prompt, "Future[Notes]"]
 

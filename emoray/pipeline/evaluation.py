@@ -20,7 +20,7 @@ import ray
 import torch
 
 from emoray.compose.decoding import BatchDecoder
-from emoray.config import CONDITIONED_MODES, GUIDANCE_MODES, Prompt
+from emoray.config import CONDITIONED_MODES, GUIDANCE_MODES
 from emoray.dataset import corpus
 from emoray.errors import CorpusError
 from emoray.evaluate.control import (
@@ -53,6 +53,7 @@ from emoray.notes import Notes
 from emoray.pipeline.corpus_tasks import on_parts
 from emoray.progress import Meter
 from emoray.readers.annotations import SPLITS
+from emoray.request import Prompt
 
 EVALUATED_SPLITS = (*SPLITS, "all")
 

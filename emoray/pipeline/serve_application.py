@@ -22,22 +22,20 @@ import contextlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ray import serve
 from ray.serve.exceptions import BackPressureError, ReplicaUnavailableError
 
-from emoray.config import Prompt
 from emoray.emotion import Evidence
 from emoray.errors import EmorayError
-from emoray.generation import ReadFaces, ReadSeed, answered_or_failed, failed, prompt_or_failure
+from emoray.generation import ReadFaces, ReadSeed, failed, prompt_of, result_of
 from emoray.notes import Notes
 from emoray.pipeline.failures import is_transient, together_or_alone
 from emoray.pipeline.metrics import record, timed
 from emoray.pipeline.resources import LIBRARIES, PASSING_ON, WORKING
 from emoray.pipeline.worker import Loaders
-from emoray.request import GenerationRequest, Result
+from emoray.request import File, GenerationRequest, Prompt, Result
 from emoray.web.app import GENERATE_PATH, build_app
 from emoray.web.guards import OPEN_PATHS, observed
 from emoray.web.settings import HttpSettings, ServeSettings
@@ -59,7 +57,7 @@ async def answer_together(
     items: Sequence[GenerationRequest],
     *,
     read_faces: Many[bytes, Evidence | Exception],
-    read_seeds: Many[GenerationRequest, Notes | Exception],
+    read_seeds: Many[File, Notes | Exception],
     compose: Many[Prompt, Notes | Exception],
     guidance: str,
 ) -> list[Result | Exception]:
@@ -71,22 +69,21 @@ async def answer_together(
     Raises:
         Exception: a stage is gone.
     """
-    pictures = [item.picture for item in items if item.picture is not None]
+    pictures = [request.image.content for request in items if request.image is not None]
     seen, seeds = await asyncio.gather(
-        _each(read_faces, pictures), _each(read_seeds, [replace(item, picture=None) for item in items])
+        _each(read_faces, pictures), _each(read_seeds, [request.seed for request in items])
     )
     faces = iter(seen)
-    evidence = [None if item.picture is None else next(faces) for item in items]
-    asked = [
-        _asked(item, seed, face, guidance) for item, seed, face in zip(items, seeds, evidence, strict=True)
+    evidence = [None if request.image is None else next(faces) for request in items]
+    prompts = [
+        _prompt(request, seed, face, guidance)
+        for request, seed, face in zip(items, seeds, evidence, strict=True)
     ]
-    composed = iter(await _each(compose, [request for request in asked if isinstance(request, Prompt)]))
-    return await asyncio.to_thread(
-        lambda: [
-            _result(item, request, face, next(composed)) if isinstance(request, Prompt) else request
-            for item, request, face in zip(items, asked, evidence, strict=True)
-        ]
-    )
+    composed = iter(await _each(compose, [prompt for prompt in prompts if isinstance(prompt, Prompt)]))
+    return [
+        _result(request, prompt, face, next(composed)) if isinstance(prompt, Prompt) else prompt
+        for request, prompt, face in zip(items, prompts, evidence, strict=True)
+    ]
 
 
 def in_pieces(stage: Many[Asked, Given], size: int) -> Many[Asked, Given]:
@@ -104,27 +101,28 @@ async def _each(stage: Many[Asked, Given], asked: Sequence[Asked]) -> list[Given
     return await stage(asked) if asked else []
 
 
-def _asked(
-    item: GenerationRequest, seed: Notes | Exception, evidence: Evidence | Exception | None, guidance: str
+def _prompt(
+    request: GenerationRequest, seed: Notes | Exception, evidence: Evidence | Exception | None, guidance: str
 ) -> Prompt | Result | Exception:
-    """What to compose for an item, its failed result, or the bug that it brought out."""
+    """What to compose for a request, its failed result, or the bug that it brought out."""
     if isinstance(evidence, Exception):
-        return failed(item, evidence) if isinstance(evidence, EmorayError) else evidence
+        return failed(request, evidence) if isinstance(evidence, EmorayError) else evidence
     if isinstance(seed, Exception) and not isinstance(seed, EmorayError):
         return seed
-    return prompt_or_failure(item, seed, evidence, guidance=guidance)
+    prompt = prompt_of(request, seed, evidence, guidance=guidance)
+    return prompt if isinstance(prompt, Prompt) else result_of(request, prompt, prompt, evidence)
 
 
 def _result(
-    item: GenerationRequest,
-    request: Prompt,
+    request: GenerationRequest,
+    prompt: Prompt,
     evidence: Evidence | Exception | None,
     composed: Notes | Exception,
 ) -> Result | Exception:
     assert not isinstance(evidence, Exception), "then there is nothing to compose"
     if isinstance(composed, Exception) and not isinstance(composed, EmorayError):
         return composed
-    return answered_or_failed(item, request, composed, evidence)
+    return result_of(request, prompt, composed, evidence)
 
 
 SEEDS_AT_ONCE = 4
@@ -210,20 +208,20 @@ class Seeds:
         self._read, self._seconds = load(settings), settings.stage_timeout
         self._turn, self._turn_of_long = asyncio.Semaphore(1), asyncio.Semaphore(1)
 
-    async def read(self, item: GenerationRequest) -> Notes | Exception:
+    async def read(self, seed: File) -> Notes | Exception:
         """The seed's notes, or why there are none."""
-        turn = self._turn_of_long if len(item.seed) > LONG_SEED else self._turn
+        turn = self._turn_of_long if len(seed.content) > LONG_SEED else self._turn
         async with turn:  # they wait here, because Serve looks for a free replica ever less often
             with recorded_call("seeds", 1):
-                [notes] = await in_thread(self._seconds, together_or_alone, self._read_each, [item])
+                [notes] = await in_thread(self._seconds, together_or_alone, self._read_each, [seed])
                 return notes
 
-    async def read_many(self, items: Sequence[GenerationRequest]) -> list[Notes | Exception]:
+    async def read_many(self, seeds: Sequence[File]) -> list[Notes | Exception]:
         """The notes of each seed, or why there are none."""
-        return await asyncio.gather(*(self.read(item) for item in items))
+        return await asyncio.gather(*(self.read(seed) for seed in seeds))
 
-    def _read_each(self, items: Sequence[GenerationRequest]) -> list[Notes]:
-        return [self._read(item) for item in items]
+    def _read_each(self, seeds: Sequence[File]) -> list[Notes]:
+        return [self._read(seed) for seed in seeds]
 
 
 class ComposerDeployment:

@@ -110,7 +110,7 @@ def _groups(items: Sequence[GenerationRequest], together: int) -> Iterator[list[
     group: list[GenerationRequest] = []
     size = 0
     for item in items:
-        more = len(item.seed) + len(item.picture or b"")
+        more = item.size
         if group and (len(group) == together or size + more > MOST_BYTES):
             yield group
             group, size = [], 0

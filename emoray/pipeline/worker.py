@@ -52,7 +52,7 @@ def load_seeds(settings: ServeSettings) -> ReadSeed:
     from emoray.readers.seed import read_seed
 
     limits, sounding = Limits(), sounds(settings.checkpoint)
-    return lambda item: read_seed(item.seed, subject=item.seed_name, limits=limits, sounding=sounding)
+    return lambda file: read_seed(file.content, subject=file.name, limits=limits, sounding=sounding)
 
 
 def load_composer(settings: ServeSettings) -> tuple[PromptDecoder, str]:

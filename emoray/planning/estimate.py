@@ -122,7 +122,7 @@ class Plan:
     cpu_seconds: float
     """Of all processes."""
     workers: int
-    shard: int
+    shard_rows: int
     node_bytes: float
     """Of memory on each node."""
     driver_bytes: float
@@ -167,7 +167,7 @@ def plan(work: Workload, machines: Machines, costs: UnitCosts) -> Plan:
         spent={stage: seconds for stage, seconds in (fixed | busy).items() if seconds > 0},
         cpu_seconds=ray + models + rows + shards * GRAIN_CPU,
         workers=workers,
-        shard=shard,
+        shard_rows=shard,
         node_bytes=NODE_BYTES + machines.cpus * _bytes_of_a_core(costs, serving=serving),
         driver_bytes=DRIVER_BYTES + work.rows * ROW_BYTES + shards * GRAIN_BYTES,
         files=work.rows + shards,

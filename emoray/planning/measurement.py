@@ -29,13 +29,15 @@ from typing import Any, TypeVar
 
 from emoray.batch.folder import MOST_ROWS
 from emoray.batch.ledger import SCHEMA, Layout, commit, music_path
-from emoray.batch.stored_manifest import write_manifest_rows
-from emoray.config import DEFAULT_NOTES, Prompt
-from emoray.errors import ManifestError
+from emoray.batch.stored_manifest import CheckedRow, write_manifest_rows
+from emoray.config import Limits
+from emoray.errors import ManifestError, RequestError
+from emoray.generation import failed
 from emoray.notes import Notes, end
 from emoray.planning.estimate import Composing, Cost, UnitCosts, Workload
-from emoray.readers.manifest import ManifestRow, read_manifest
-from emoray.storage import storage_path
+from emoray.readers.manifest import check_files, read_manifest
+from emoray.request import DEFAULT_NOTES, File, GenerationRequest, Prompt, Result
+from emoray.storage import StoragePath, storage_path
 
 MOST_SAMPLES = 4
 """Files of each kind; all of them are read, and the cost is their mean."""
@@ -68,17 +70,20 @@ def survey(data: bytes, name: str, root: Path, engine: str) -> Survey:
     Raises:
         ManifestError: it cannot be used.
     """
-    entries, intake = _intake(data, name, root)
-    good = [entry for entry in entries if entry.error is None]
+    rows, intake = _intake(data, name)
+    checked = [_checked(row, storage_path(root)) for row in rows]
+    good = [request for request in checked if isinstance(request, GenerationRequest)]
     if not good:
-        raise ManifestError(name, f"has no row without an error, the first is {entries[0].error}")
-    timed = [entry for entry in good if entry.notes is None and entry.seconds is not None]
+        [first, *_] = (row.error for row in checked if isinstance(row, Result))
+        raise ManifestError(name, f"has no row without an error, the first is {first}")
+    timed = [request.seconds for request in good if request.notes is None and request.seconds is not None]
+    counted = [request.notes or DEFAULT_NOTES for request in good if request.notes or request.seconds is None]
     work = Workload(
         rows=len(good),
-        notes=sum(entry.notes or DEFAULT_NOTES for entry in good if entry not in timed) / len(good),
-        music_seconds=sum(entry.seconds or 0 for entry in timed) / len(good),
+        notes=sum(counted) / len(good),
+        music_seconds=sum(timed) / len(good),
         voices=sum(map(brings_voice, good)) / len(good),
-        pictures=sum(entry.image is not None for entry in good) / len(good),
+        pictures=sum(request.image is not None for request in good) / len(good),
         engine=engine,
     )
     return Survey(work=work, samples=samples_of(good, root), intake=intake)
@@ -87,27 +92,36 @@ def survey(data: bytes, name: str, root: Path, engine: str) -> Survey:
 def assumed(work: Workload) -> Survey:
     """Of a manifest that is not there yet: embedded files, and rows such as it might have."""
     samples = embedded_samples(voices=work.voices > 0, pictures=work.pictures > 0)
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "seed.mid").write_bytes(samples.midi[0])
-        rows = [{"id": f"row-{row}", "seed": "seed.mid", "emotion": "sad"} for row in range(ASSUMED_ROWS)]
-        data = "\n".join(map(json.dumps, rows)).encode()
-        _, intake = _intake(data, "assumed.jsonl", Path(folder))
+    rows = [{"id": f"row-{row}", "seed": "seed.mid", "emotion": "sad"} for row in range(ASSUMED_ROWS)]
+    data = "\n".join(map(json.dumps, rows)).encode()
+    _, intake = _intake(data, "assumed.jsonl")
     return Survey(work=work, samples=samples, intake=intake)
 
 
-def _intake(data: bytes, name: str, root: Path) -> tuple[list[ManifestRow], float]:
-    """The entries of a manifest, and the driver's CPU seconds for each: read, checked and stored."""
-    _stored(b"{}", "first.jsonl", root)  # pays for what is loaded on the way
+def _checked(row: CheckedRow, root: StoragePath) -> CheckedRow:
+    """A request whose files are there; else the result of one that would fail."""
+    if isinstance(row, Result):
+        return row
+    try:
+        check_files(row, root, Limits())
+    except RequestError as err:
+        return failed(row, err)
+    return row
+
+
+def _intake(data: bytes, name: str) -> tuple[list[CheckedRow], float]:
+    """The rows of a manifest, and the driver's CPU seconds for each: read, checked and stored."""
+    _stored(b"{}", "first.jsonl")  # pays for what is loaded on the way
     before = time.process_time()
-    entries = _stored(data, name, root)
-    return entries, (time.process_time() - before) / len(entries)
+    rows = _stored(data, name)
+    return rows, (time.process_time() - before) / len(rows)
 
 
-def _stored(data: bytes, name: str, root: Path) -> list[ManifestRow]:
-    entries = read_manifest(data, name=name, root=root)
+def _stored(data: bytes, name: str) -> list[CheckedRow]:
+    rows = read_manifest(data, name=name)
     with tempfile.TemporaryDirectory() as scratch:
-        write_manifest_rows(Layout(storage_path(scratch), len(entries), MOST_ROWS), entries)
-    return entries
+        write_manifest_rows(Layout(storage_path(scratch), len(rows), MOST_ROWS), rows)
+    return rows
 
 
 def embedded_samples(*, voices: bool, pictures: bool) -> Samples:
@@ -126,24 +140,24 @@ def embedded_samples(*, voices: bool, pictures: bool) -> Samples:
     )
 
 
-def samples_of(entries: Sequence[ManifestRow], root: Path) -> Samples:
+def samples_of(requests: Sequence[GenerationRequest], root: Path) -> Samples:
     """Some files of each kind of rows without an error; MIDI is embedded if they bring none."""
 
-    def some(paths: Sequence[str | None]) -> tuple[bytes, ...]:
-        chosen = random.Random(0).sample(paths, min(MOST_SAMPLES, len(paths)))
-        return tuple((root / path).read_bytes() for path in chosen if path is not None)
+    def some(files: Sequence[File]) -> tuple[bytes, ...]:
+        chosen = random.Random(0).sample(files, min(MOST_SAMPLES, len(files)))
+        return tuple((root / file.name).read_bytes() for file in chosen)
 
-    midi = some([entry.seed for entry in entries if not brings_voice(entry)])
+    midi = some([request.seed for request in requests if not brings_voice(request)])
     return Samples(
         midi=midi or embedded_samples(voices=False, pictures=False).midi,
-        voice=some([entry.seed for entry in entries if brings_voice(entry)]),
-        picture=some([entry.image for entry in entries if entry.image is not None]),
+        voice=some([request.seed for request in requests if brings_voice(request)]),
+        picture=some([request.image for request in requests if request.image is not None]),
     )
 
 
-def brings_voice(entry: ManifestRow) -> bool:
-    """Whether a row's seed is a recording, by its name."""
-    return Path(entry.seed or "").suffix.lower() not in (".mid", ".midi", ".rmi")
+def brings_voice(request: GenerationRequest) -> bool:
+    """Whether a request's seed is a recording, by its name."""
+    return Path(request.seed.name).suffix.lower() not in (".mid", ".midi", ".rmi")
 
 
 FEW, MANY = 8, MOST_ROWS

@@ -17,22 +17,10 @@ import re
 import stat
 from pathlib import Path
 
-from emoray.errors import RequestError
+from emoray.errors import RequestError, shown
 from emoray.storage import StoragePath, error_text
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_LONGEST_SHOWN = 200
-
-
-def shown(text: object) -> str:
-    r"""Text from outside for an error message: one printable line of at most 200 characters.
-
-    >>> shown("a" + chr(9)), len(shown("x" * 1000))
-    ("'a\\t'", 203)
-    """
-    word = str(text)
-    word = word if word.isprintable() else ascii(word)
-    return word if len(word) <= _LONGEST_SHOWN else f"{word[:_LONGEST_SHOWN]}..."
 
 
 def read_inside(root: Path, text: str, *, most_bytes: int, subject: str = "file") -> bytes:

@@ -1,92 +1,38 @@
-"""A manifest: many picture and seed pairs, read and checked before anything starts, none lost.
+"""A manifest: many requests, read and checked before anything starts, none lost.
 
 Conventions
 -----------
-One row, one ``ManifestRow``, in the order of the manifest; a bad row is an entry with its reason. Only what
-puts every row in doubt is an error of the whole manifest (``readers/rows.py``): a misspelt column
-``strenght`` would otherwise be ignored 100,000 times. Numbers may be written as text,
-because CSV has nothing else.
-Paths are checked by ``readers/files.py``, here and again when the row's turn comes.
+One row, one ``GenerationRequest`` with its files not read yet, in the order of the manifest; a row that is
+wrong is its ``Result``, with the reason. The columns are the fields of a request. Only what puts every row
+in doubt is an error of the whole manifest (``readers/rows.py``): a misspelt column ``strenght`` would
+otherwise be ignored 100,000 times. Whether a row's files are there shows when they are read.
 
-A manifest is read twice: first for what it is as a whole and for its ids (``readers/ids.py``), then row by
-row, so that millions of rows need no more memory than their bytes.
+Every row has an id, its own or one made of what it says, and no two rows share one. A made-up id never takes
+one that a row brings, above or below, so a manifest is read twice: first for what it is as a whole and for
+its ids, then row by row. Of each id only 8 bytes of hash are kept, and whole ids only where two hashes are
+the same: a manifest of millions fits into memory.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import hashlib
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from emoray.config import GUIDANCE_MODES, RANGES, Limits
-from emoray.emotion import parse_curve, parse_emotion
-from emoray.errors import RequestError
-from emoray.readers.files import check_inside, shown
-from emoray.readers.ids import Ids, Naming, gather_ids
+import numpy as np
+from numpy.typing import NDArray
+
+from emoray.config import Limits
+from emoray.errors import RequestError, shown
+from emoray.readers.files import check_inside, read_from
 from emoray.readers.rows import Row, read_rows
-from emoray.storage import StoragePath, storage_path
+from emoray.request import LONGEST_ID, REQUEST_OPTIONS, GenerationRequest, Result
+from emoray.storage import StoragePath
 
-COLUMNS = (
-    "id",
-    "seed",
-    "image",
-    "emotion",
-    "arousal",
-    "curve",
-    "notes",
-    "seconds",
-    "temperature",
-    "top_p",
-    "strength",
-    "random_seed",
-    "guidance",
-)
-_ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,128}")
-_LONGEST_ID = 128
-_WHOLE = ("notes", "random_seed")
-_NUMBERS = ("arousal", "notes", "seconds", "temperature", "top_p", "strength", "random_seed")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ManifestRow:
-    """One row of a manifest, checked."""
-
-    row: int
-    """Its place among the rows, from 1; unlike the id it is never given twice."""
-    id: str
-    seed: str | None = None
-    """Path inside the root, like ``image``; None only in a row whose cells are wrong."""
-    image: str | None = None
-    valence: float | None = None
-    arousal: float | None = None
-    curve: str | None = None
-    """JSON, checked."""
-    notes: int | None = None
-    seconds: float | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    strength: float | None = None
-    random_seed: int | None = None
-    guidance: str | None = None
-    error: str | None = None
-    """Why the row cannot be answered; None when it can."""
-    mendable: bool = False
-    """The error is about a file on the disk, so the row gets another look when its turn comes."""
-
-    def files(self, limits: Limits) -> dict[str, tuple[str, int]]:
-        """``seed`` and ``image`` as far as given: path inside the root, and the most bytes it may have."""
-        found = {}
-        if self.seed is not None:
-            midi = Path(self.seed).suffix.lower() in (".mid", ".midi")
-            found["seed"] = (self.seed, limits.midi_bytes if midi else limits.audio_bytes)
-        if self.image is not None:
-            found["image"] = (self.image, limits.picture_bytes)
-        return found
+COLUMNS = tuple(REQUEST_OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -97,16 +43,17 @@ class Manifest:
     name: str
     ids: Ids
 
-    def entries(self, root: str | Path | StoragePath, limits: Limits | None = None) -> Iterator[ManifestRow]:
-        """One entry a row, in order, with its files looked for in ``root``.
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return self.ids.rows
 
-        Args:
-            root: the folder that its paths start from and may not leave.
-            limits: sizes to refuse beyond.
-        """
-        folder, naming, limits = storage_path(root), Naming(self.ids), limits or Limits()
-        for number, row in enumerate(read_rows(self.data, name=self.name, columns=COLUMNS), start=1):
-            yield _check_files(_with_id(_entry(number, row), row, naming), folder, limits)
+    def requests(self) -> Iterator[GenerationRequest | Result]:
+        """The request of each row, in order; of a row that is wrong, its result."""
+        naming = Naming(self.ids)
+        rows = read_rows(self.data, name=self.name, columns=COLUMNS)
+        for number, row in enumerate(rows, start=1):
+            yield _request(row, number, naming)
 
 
 def open_manifest(data: bytes, *, name: str) -> Manifest:
@@ -124,131 +71,132 @@ def open_manifest(data: bytes, *, name: str) -> Manifest:
     return Manifest(data, name, ids)
 
 
-def read_manifest(
-    data: bytes, *, name: str, root: str | Path | StoragePath, limits: Limits | None = None
-) -> list[ManifestRow]:
-    """All entries of a manifest at once: see ``open_manifest`` and ``Manifest.entries``.
+def read_manifest(data: bytes, *, name: str) -> list[GenerationRequest | Result]:
+    """All rows of a manifest at once: see ``open_manifest`` and ``Manifest.requests``.
 
     Raises:
         ManifestError: the manifest as a whole cannot be used.
     """
-    return list(open_manifest(data, name=name).entries(root, limits))
+    return list(open_manifest(data, name=name).requests())
+
+
+def read_files(request: GenerationRequest, root: StoragePath, limits: Limits) -> GenerationRequest:
+    """The same request with its files read.
+
+    Args:
+        request: with paths that start from ``root``.
+        root: a folder that the paths may not leave.
+        limits: sizes to refuse beyond.
+
+    Raises:
+        RequestError: a file is missing, too large or outside the root.
+    """
+    data = {}
+    for column, file in request.files.items():
+        most_bytes = _most_bytes(column, file.name, limits)
+        data[column] = read_from(root, file.name, most_bytes=most_bytes, subject=column)
+    return request.with_files(data)
+
+
+def check_files(request: GenerationRequest, root: StoragePath, limits: Limits) -> None:
+    """Check what can be checked of a request's files without reading them.
+
+    Raises:
+        RequestError: see ``read_files``.
+    """
+    for column, file in request.files.items():
+        check_inside(root, file.name, most_bytes=_most_bytes(column, file.name, limits), subject=column)
+
+
+def _most_bytes(column: str, name: str, limits: Limits) -> int:
+    if column == "image":
+        return limits.picture_bytes
+    return limits.midi_bytes if Path(name).suffix.lower() in (".mid", ".midi") else limits.audio_bytes
 
 
 def _given_id(row: Row) -> str:
     return str(row.cells.get("id", ""))
 
 
-def _entry(number: int, row: Row) -> ManifestRow:
-    """The row's cells as an entry; its id is still the text of the cell, empty without one."""
-    name = _given_id(row)
-    if row.error:
-        return ManifestRow(row=number, id=name, error=row.error)
-    try:
-        return ManifestRow(row=number, id=name, **_cells(row.cells))
-    except RequestError as err:
-        return ManifestRow(row=number, id=name, error=str(err))
-
-
-def _cells(cells: dict[str, Any]) -> dict[str, Any]:
-    """The fields of an entry that come from its cells, without the id."""
-    if "id" in cells:
-        _check_id(cells["id"])
-    if "seed" not in cells:
-        raise RequestError("seed", "is missing; give the path of a MIDI file or a recording")
-    if not {"image", "emotion", "curve"} & cells.keys():
-        raise RequestError("emotion", "is missing, and so is an image; give one of them")
-    valence, arousal = _emotion(cells["emotion"]) if "emotion" in cells else (None, None)
-    return {
-        "seed": _text("seed", cells["seed"]),
-        "image": _text("image", cells["image"]) if "image" in cells else None,
-        "valence": valence,
-        "arousal": arousal,
-        "curve": _curve(cells["curve"]) if "curve" in cells else None,
-        "guidance": _guidance(cells["guidance"]) if "guidance" in cells else None,
-    } | {name: _number(name, cells[name]) for name in _NUMBERS if name in cells}
-
-
-def _check_id(value: object) -> None:
-    text = isinstance(value, str | int) and not isinstance(value, bool)
-    if not text or not _ID.fullmatch(str(value)):
-        reason = f"must be 1 to {_LONGEST_ID} of A-Z a-z 0-9 . _ - and neither . nor .., got"
-        raise RequestError("id", f"{reason} {shown(value)}")
-
-
-def _text(name: str, value: object) -> str:
-    try:
-        if isinstance(value, str) and "\0" not in value and value.encode():
-            return value
-    except UnicodeEncodeError:  # JSON can write half of a surrogate pair
-        pass
-    raise RequestError(name, f"must be a path, got {shown(repr(value))}")
-
-
-def _emotion(value: object) -> tuple[float, float | None]:
-    return parse_emotion(value if isinstance(value, int | float) else shown(value))
-
-
-def _curve(value: object) -> str:
-    """A list, or its JSON as a text cell has it, as JSON."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return json.dumps(parse_curve(text))
-
-
-def _guidance(value: object) -> str:
-    if value not in GUIDANCE_MODES:
-        raise RequestError("guidance", f"{shown(value)} is unknown; choose {', '.join(GUIDANCE_MODES)}")
-    return str(value)
-
-
-def _number(name: str, value: object) -> float | int:
-    """A finite number in its range.
-
-    >>> _number("notes", "40"), _number("notes", 40.0), _number("seconds", "2.5")
-    (40, 40, 2.5)
-    """
-    low, high = RANGES[name]
-    kind = "a whole number" if name in _WHOLE else "a number"
-    refusal = RequestError(name.replace("_", " "), f"must be {kind} from {low} to {high}, got {shown(value)}")
-    if isinstance(value, bool) or not isinstance(value, int | float | str) or "_" in str(value):
-        raise refusal
-    try:
-        number = int(value) if isinstance(value, str) else value
-    except ValueError:
+def _request(row: Row, number: int, naming: Naming) -> GenerationRequest | Result:
+    """The row as a request, or as its result if it is wrong; the first row with an id keeps it."""
+    given = _given_id(row)
+    first = naming.first_with(given, number) if given else number
+    name = given or naming.name(row.text)
+    error = row.error
+    if not error:
         try:
-            number = float(value)
-        except ValueError:
-            raise refusal from None
-    if not (low <= number <= high and math.isfinite(number)):  # NaN fails the first half
-        raise refusal
-    if name not in _WHOLE:
-        return float(number)
-    if number != int(number):
-        raise refusal
-    return int(number)
+            request = GenerationRequest(**row.cells | {"id": row.cells.get("id", name)})
+        except RequestError as err:
+            error = str(err)
+        else:
+            if first == number:
+                return request
+            error = f"id {name}: is given twice, first in row {first}; give each row an id of its own"
+    return Result(id=shown(name)[:LONGEST_ID], error=error)
 
 
-def _with_id(entry: ManifestRow, row: Row, naming: Naming) -> ManifestRow:
-    """The entry with an id: its own, or a hash of what the row says; an id given twice is an error.
+@dataclass(frozen=True, eq=False)
+class Ids:
+    """The ids of a manifest, as hashes."""
 
-    The first row with an id keeps it, whatever else is wrong with it.
-    """
-    if not entry.id:
-        return dataclasses.replace(entry, id=naming.name(row.text))
-    first = naming.first_with(entry.id, entry.row)
-    if first != entry.row and entry.error is None:
-        reason = f"is given twice, first in row {first}; give each row an id of its own"
-        return ManifestRow(row=entry.row, id=entry.id, error=f"id {entry.id}: {reason}")
-    return dataclasses.replace(entry, id=shown(entry.id)[:_LONGEST_ID]) if entry.error else entry
+    rows: int
+    given: NDArray[np.uint64]
+    """Of ids that rows bring, sorted."""
+    twice: frozenset[int]
+    """Of ids that more than one row has, or may have."""
+
+    def is_given(self, name: str) -> bool:
+        """Whether a row brings this id; once in 10^12 times also when none does, which does no harm."""
+        place = int(np.searchsorted(self.given, np.uint64(_hash(name))))
+        return place < len(self.given) and int(self.given[place]) == _hash(name)
+
+    def may_be_twice(self, name: str) -> bool:
+        """Whether two rows may have this id."""
+        return bool(self.twice) and _hash(name) in self.twice
 
 
-def _check_files(entry: ManifestRow, root: StoragePath, limits: Limits) -> ManifestRow:
-    """The entry, with a mendable error if one of its files cannot be had."""
-    if entry.error:
-        return entry
-    try:
-        for column, (path, most_bytes) in entry.files(limits).items():
-            check_inside(root, path, most_bytes=most_bytes, subject=column)
-    except RequestError as err:
-        return dataclasses.replace(entry, error=str(err), mendable=True)
-    return entry
+def gather_ids(rows: Iterable[tuple[str, str]]) -> Ids:
+    """(id or nothing, what the row says) of every row."""
+    given, made = array("Q"), array("Q")
+    for name, text in rows:
+        (given if name else made).append(_hash(name or made_up(text)))
+    own = np.sort(np.array(given, np.uint64))
+    everything = np.sort(np.concatenate([own, np.array(made, np.uint64)]))
+    twins = everything[1:][everything[1:] == everything[:-1]]
+    return Ids(len(everything), own, frozenset(twins.tolist()))
+
+
+def made_up(text: str) -> str:
+    """16 hex digits of what a row says."""
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+@dataclass
+class Naming:
+    """Gives out ids, row after row."""
+
+    ids: Ids
+    first: dict[str, int] = field(default_factory=dict)
+    """The row that has an id, of those that may be there twice."""
+    copies: Counter[str] = field(default_factory=Counter)
+
+    def first_with(self, name: str, row: int) -> int:
+        """The first row that brings this id: ``row``, or one before it."""
+        return self.first.setdefault(name, row) if self.ids.may_be_twice(name) else row
+
+    def name(self, text: str) -> str:
+        """The id of a row that brings none; the second that says the same gets ``-2``, the third ``-3``."""
+        name = made_up(text)
+        if not self.ids.may_be_twice(name):
+            return name
+        while True:
+            self.copies[name] += 1
+            numbered = name if self.copies[name] == 1 else f"{name}-{self.copies[name]}"
+            if not self.ids.is_given(numbered):
+                return numbered
+
+
+def _hash(name: str) -> int:
+    data = name.encode("utf-8", "backslashreplace")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")

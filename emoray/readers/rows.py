@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emoray.errors import ManifestError
-from emoray.readers.files import shown
+from emoray.errors import ManifestError, shown
 
 _ROWS_AT_ONCE = 4096
 """Of Parquet: what is decoded together."""
@@ -106,6 +105,8 @@ def _csv(data: bytes, name: str) -> Iterator[Row]:
         for cells in lines:
             if len(cells) == len(header):
                 yield _row(dict(zip(header, cells, strict=True)))
+            elif cells and not header:
+                raise ManifestError(name, "begins with an empty line; write the columns there")
             elif cells:
                 reason = (
                     f"line {lines.line_num} has {len(cells)} cells, the header {len(header)}; mend the line"

@@ -4,32 +4,30 @@ Conventions
 -----------
 An error is JSON, ``{"error": {"subject": ..., "reason": ...}}``: 4xx is for the caller to mend, 503 passes.
 Nothing that is sent is kept: uploads stay in memory, because a temporary file would put a face on the disk.
-The guards stand in front, so a body is counted before anything parses it. Annotations are evaluated here,
-unlike elsewhere, because FastAPI reads them.
+The guards stand in front, so a body is counted before anything parses it. The form has the fields of
+``GenerationRequest`` and its checks; FastAPI only shows them. Annotations are evaluated here, unlike
+elsewhere, because FastAPI reads them.
 """
 
 import asyncio
-import dataclasses
 import logging
-import secrets
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import Depends, FastAPI, File, Form, Request, Security, UploadFile
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI, Request, Security
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, Field
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 
-from emoray.config import DEFAULT_NOTES, RANGES
-from emoray.emotion import EMOTION_WORDS, parse_curve, parse_emotion
-from emoray.errors import EmorayError, RequestError
-from emoray.request import GenerationRequest, Result
+from emoray.errors import EmorayError, RequestError, shown
+from emoray.generation import write
+from emoray.request import REQUEST_OPTIONS, File, GenerationRequest, Result
 from emoray.web.guards import ASSETS_PATH, RETRY_AFTER, App, busy, error_json, guarded
 from emoray.web.settings import HttpSettings
 
@@ -66,24 +64,25 @@ class Health(BaseModel):
 
 
 HEADERS = {
-    "X-Emoray-Label": ("label", "1 happy, -1 sad, 0 neither."),
-    "X-Emoray-Valence": ("valence", "From -1 (sad) to 1 (happy)."),
+    "X-Emoray-Label": ("label", "Composed with: 1 happy, -1 sad, 0 neither."),
+    "X-Emoray-Valence": ("valence", "Composed with: from -1 (sad) to 1 (happy)."),
+    "X-Emoray-Emotion-From": ("emotion_from", "Where both are from: curve, image or emotion."),
     "X-Emoray-Seed-Notes": ("seed_notes", "How many notes of the music, from its first, are the seed."),
     "X-Emoray-Notes": ("notes", "How many notes were composed."),
+    "X-Emoray-Random-Seed": (
+        "random_seed",
+        "Send it as random_seed, with the same files and options, to get the same music again.",
+    ),
     "X-Emoray-Backend": ("backend", "The face model that answered; with an image only."),
     "X-Emoray-Image-Status": ("image_status", "What became of the image; with an image only."),
+    "X-Emoray-Image-Valence": ("image_valence", "What the image shows; with an image only."),
 }
 """Response headers: name to field of ``Result`` and description."""
-RANDOM_SEED = "X-Emoray-Random-Seed"
 MUSIC: dict[str, Any] = {
     "description": "A Standard MIDI File.",
     "content": {"audio/midi": {"schema": {"type": "string", "format": "binary"}}},
     "headers": {
-        **{name: {"description": text, "schema": {"type": "string"}} for name, (_, text) in HEADERS.items()},
-        RANDOM_SEED: {
-            "description": "Send it as random_seed, with the same files, to get the same music again.",
-            "schema": {"type": "integer"},
-        },
+        name: {"description": text, "schema": {"type": "string"}} for name, (_, text) in HEADERS.items()
     },
 }
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -106,56 +105,30 @@ GENERATE = (
 )
 
 
-def _number(name: str, description: str) -> Any:
-    low, high = RANGES[name]
-    return Form(description=description, ge=low, le=high, allow_inf_nan=False)
+FORM = [option for option in REQUEST_OPTIONS.values() if option.name != "id"]
+"""The form's fields."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """The form fields that are not files."""
-
-    emotion: Annotated[
-        str | None,
-        Form(description=f"{', '.join(EMOTION_WORDS)} or a number from -1 to 1.", examples=["happy"]),
-    ] = None
-    arousal: Annotated[float | None, _number("arousal", "Calm to excited; as the emotion by default.")] = None
-    curve: Annotated[
-        str | None, Form(description="Emotion over time: JSON, [[seconds, valence, arousal], ...].")
-    ] = None
-    notes: Annotated[int | None, _number("notes", f"To compose; {DEFAULT_NOTES} by default.")] = None
-    seconds: Annotated[float | None, _number("seconds", "To compose, instead of notes.")] = None
-    temperature: Annotated[float | None, _number("temperature", "0 takes the likeliest pitch.")] = None
-    top_p: Annotated[float | None, _number("top_p", "Share of the likeliest choices.")] = None
-    strength: Annotated[float, _number("strength", "How far the emotion may pull.")] = 1.0
-    random_seed: Annotated[int | None, _number("random_seed", "Drawn if none is given.")] = None
-    guidance: Annotated[str | None, Form(description="Mode; the checkpoint's by default.")] = None
-    without_seed: Annotated[bool, Form(description="Leave the seed's notes out.")] = False
-
-    def item(self, seed: bytes, picture: bytes | None) -> GenerationRequest:
-        """The item of one POST, with a random seed that its answer can name.
-
-        Raises:
-            RequestError: the emotion is none, or there is neither an emotion nor a picture.
-        """
-        if picture is None and self.emotion is None and self.curve is None:
-            raise RequestError("image", "is missing, and so is an emotion; send one of them")
-        fields = dataclasses.asdict(self)
-        emotion, random_seed, curve = (fields.pop(name) for name in ("emotion", "random_seed", "curve"))
-        valence, arousal = (None, None) if emotion is None else parse_emotion(emotion)
-        fields["arousal"] = arousal if self.arousal is None else self.arousal
-        return GenerationRequest(
-            id=uuid.uuid4().hex,
-            seed=seed,
-            picture=picture,
-            valence=valence,
-            curve=() if curve is None else parse_curve(curve),
-            random_seed=secrets.randbelow(2**32) if random_seed is None else random_seed,
-            **fields,
-        )
-
-
-FIELDS = {"seed", "image"} | {field.name for field in dataclasses.fields(Options)}
+def _form_schema() -> dict[str, Any]:
+    """The form as OpenAPI describes it."""
+    types = {int: "integer", float: "number", bool: "boolean"}
+    fields: dict[str, dict[str, Any]] = {}
+    for option in FORM:
+        fields[option.name] = {"description": option.help, "type": types.get(option.kind, "string")}
+        if option.kind is File:
+            fields[option.name]["format"] = "binary"
+        elif option.example:
+            fields[option.name]["examples"] = [option.example]
+        if option.name == "emotion":  # a word as well
+            fields[option.name]["type"] = "string"
+        elif option.low is not None:
+            fields[option.name] |= {"minimum": option.low, "maximum": option.high}
+        if option.choices:
+            fields[option.name]["enum"] = list(option.choices)
+        if option.default is not None:
+            fields[option.name]["default"] = option.default
+    required = [option.name for option in FORM if option.required]
+    return {"type": "object", "properties": fields, "required": required}
 
 
 class Failure(Exception):
@@ -200,19 +173,15 @@ def build_app(answer: Answer, ready: Ready, is_transient: IsTransient, settings:
         GENERATE_PATH,
         response_class=Response,
         responses={200: MUSIC, **PROBLEMS},
-        openapi_extra={"description": GENERATE},
+        openapi_extra={
+            "description": GENERATE,
+            "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _form_schema()}}},
+        },
         tags=["music"],
     )
-    async def generate(
-        request: Request,
-        seed: Annotated[UploadFile, File(description="MIDI, or a recording of a voice or instrument.")],
-        options: Annotated[Options, Depends()],
-        image: Annotated[UploadFile | None, File(description="A picture of a face.")] = None,
-    ) -> Response:
-        _refuse_unknown(set(await request.form()))
-        picture = None if image is None else await image.read()
-        item = options.item(await seed.read(), picture)
-        return music(item, await _within(answer(item), settings.timeout, is_transient))
+    async def generate(request: Request) -> Response:
+        asked = await _asked(request)
+        return await music(await _within(answer(asked), settings.timeout, is_transient))
 
     return guarded(app, token=settings.token, max_body=settings.max_body, max_held=settings.max_held)
 
@@ -238,26 +207,45 @@ def documentation_page() -> HTMLResponse:
     return page
 
 
-def music(item: GenerationRequest, result: Result) -> Response:
+async def _asked(request: Request) -> GenerationRequest:
+    """The request that a form makes; a field that is sent empty counts as left out.
+
+    Raises:
+        Failure: the body is no form.
+        RequestError: a field is none of the request's, or the request refuses it.
+    """
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise Failure(415, "body", "is not multipart/form-data; send files as a form")
+    known, fields = {option.name: option for option in FORM}, dict[str, Any]()
+    async with request.form() as form:
+        for name, value in form.items():
+            if name not in known:
+                raise RequestError(shown(name)[:80], f"is no option; known are {', '.join(sorted(known))}")
+            if (known[name].kind is File) != isinstance(value, UploadFile):
+                kind = "a file" if known[name].kind is File else "text"
+                raise RequestError(name, f"must be {kind}; see /docs")
+            if isinstance(value, UploadFile):
+                fields[name] = File(name, await value.read())
+            elif value:
+                fields[name] = value
+    return GenerationRequest(id=uuid.uuid4().hex, **fields)
+
+
+async def music(result: Result) -> Response:
     """The response to a result.
 
     Raises:
-        Failure: the item failed.
+        RequestError: the request failed.
     """
-    if result.midi is None:
-        subject, _, reason = (result.error or item.id).partition(": ")
-        raise Failure(422, subject, reason)
-    name = f"emoray-{WORDS[result.label or 0]}-{item.random_seed}.mid"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', RANDOM_SEED: str(item.random_seed)}
+    data = await asyncio.to_thread(write, result)
+    if data is None:
+        raise result.failure()
+    name = f"emoray-{WORDS[result.label or 0]}-{result.random_seed}.mid"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     for header, (field, _) in HEADERS.items():
         if (value := getattr(result, field)) is not None:
             headers[header] = str(value).encode("ascii", "replace").decode()
-    return Response(result.midi, media_type="audio/midi", headers=headers)
-
-
-def _refuse_unknown(sent: set[str]) -> None:
-    if unknown := sorted(sent - FIELDS):
-        raise RequestError(unknown[0][:80], f"is no option; known are {', '.join(sorted(FIELDS))}")
+    return Response(data, media_type="audio/midi", headers=headers)
 
 
 async def _within(answer: Awaitable[Any], seconds: float, is_transient: IsTransient) -> Any:
@@ -283,13 +271,6 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(EmorayError)
     async def mistake(_: Request, err: EmorayError) -> JSONResponse:
         return JSONResponse(error_json(str(err.subject), err.reason), 422)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, err: RequestValidationError) -> JSONResponse:
-        if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-            return JSONResponse(error_json("body", "is not multipart/form-data; send files as a form"), 415)
-        first = err.errors()[0]
-        return JSONResponse(error_json(str(first["loc"][-1]), f"{first['msg']}; see /docs"), 422)
 
     @app.exception_handler(HTTPException)
     async def plain(request: Request, err: HTTPException) -> JSONResponse:

@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asked import request
 from batches import DEADLY, ENDLESS, SETTINGS, composed, good, plan, write_manifest
 from composers import AtOnce
 
 from emoray.batch.audit import results, verify
 from emoray.batch.folder import BatchSettings
-from emoray.config import Prompt
 from emoray.errors import BatchError
 from emoray.notes import Notes, as_notes
 from emoray.pipeline.batch_driver import run_batch
 from emoray.pipeline.failures import isolated
 from emoray.pipeline.serve_engine import serving
 from emoray.pipeline.worker import Loaders
-from emoray.request import GenerationRequest, Result
+from emoray.request import File, Prompt, Result
 from emoray.web.settings import ServeSettings
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
@@ -73,7 +73,7 @@ def test_a_row_that_kills_its_worker_or_never_ends_fails_after_bounded_tries(tmp
 
 def test_workers_that_die_whatever_they_do_end_the_batch_and_not_each_other_for_ever(tmp_path, log):
     """Lost: nothing. What is not answered is pending, and the folder has no mark of the deaths."""
-    settings = BatchSettings(shard=4, attempts=2)
+    settings = BatchSettings(shard_rows=4, attempts=2)
     manifest = write_poisoned(tmp_path, {"item-5": DEADLY})
     with pytest.raises(BatchError, match=r"2 workers died over rows 5 to 8; give workers more memory"):
         run_batch(manifest, tmp_path / "out", settings, engine=plan(log, alone=None))
@@ -89,14 +89,14 @@ def test_a_process_for_one_item_that_dies_as_it_starts_is_started_again(tmp_path
         if len(list(tmp_path.iterdir())) < 2:
             (tmp_path / f"{os.getpid()}").touch()
             os._exit(1)
-        return lambda items: [(Result(id=item.id, status="ok"), 1) for item in items]
+        return lambda items: [(Result(id=item.id), 1) for item in items]
 
-    [(result, attempts)] = isolated(build, attempts=1, seconds=60)([GenerationRequest(id="a", seed=b"x")])
+    [(result, attempts)] = isolated(build, attempts=1, seconds=60)([request("a")])
     assert (result.id, attempts) == ("a", 1)
 
 
-def read_seed(item: GenerationRequest) -> Notes:
-    pitch = {DEADLY: 1, ENDLESS: 2}.get(item.seed, 60)
+def read_seed(seed: File) -> Notes:
+    pitch = {DEADLY: 1, ENDLESS: 2}.get(seed.content, 60)
     return as_notes([0.0], [0.4], [pitch], [80])
 
 
@@ -117,7 +117,7 @@ def through_serve(log: Path, seconds: float) -> Any:
         seeds=lambda _: read_seed,
         composer=lambda _: (AtOnce(partial(compose, log)), "none"),
     )
-    settings = BatchSettings(shard=4, window=8, attempts=2, timeout=seconds)
+    settings = BatchSettings(shard_rows=4, window=8, attempts=2, timeout=seconds)
     stages = ServeSettings(
         face_cpus=0.1, seed_cpus=0.1, composer_cpus=0.1, max_batch_size=8, stage_timeout=seconds
     )

@@ -19,12 +19,14 @@ import numpy as np
 from web_door import HTTP_SEEDS, HTTP_WORDS, enter_http
 
 from emoray.config import Limits
-from emoray.errors import AudioError, FaceError, ManifestError, MidiError
+from emoray.errors import AudioError, FaceError, ManifestError, MidiError, RequestError
 from emoray.notes import end
 from emoray.readers.audio import read_audio
-from emoray.readers.manifest import COLUMNS, read_manifest
+from emoray.readers.manifest import COLUMNS, check_files, read_manifest
 from emoray.readers.midi import read_performance
 from emoray.readers.pictures import decode_picture
+from emoray.request import REQUEST_OPTIONS, GenerationRequest, Result
+from emoray.storage import storage_path
 
 Enter = Callable[[bytes], bool]
 
@@ -69,13 +71,17 @@ def manifest_door(suffix: str) -> Enter:
     def enter(data: bytes) -> bool:
         root = _root()
         with contextlib.suppress(ManifestError):
-            entries = read_manifest(data, name=f"m{suffix}", root=root)
-            assert [entry.row for entry in entries] == list(range(1, len(entries) + 1))
-            good = [entry for entry in entries if entry.error is None]
-            assert len({entry.id for entry in good}) == len(good)
-            for entry in good:
-                for path, _ in entry.files(Limits()).values():
-                    assert (root / path).resolve(strict=True).is_relative_to(root)
+            rows = read_manifest(data, name=f"m{suffix}")
+            assert all(row.error for row in rows if isinstance(row, Result))
+            good = [row for row in rows if isinstance(row, GenerationRequest)]
+            assert len({request.id for request in good}) == len(good)
+            for request in good:
+                for name, value in request.asked.items():
+                    REQUEST_OPTIONS[name].check(value)
+                with contextlib.suppress(RequestError):
+                    check_files(request, storage_path(root), Limits())
+                    for file in request.files.values():
+                        assert (root / file.name).resolve(strict=True).is_relative_to(root)
             return True
         return False
 
@@ -146,7 +152,7 @@ def _json_lines() -> list[bytes]:
 def _csv() -> list[bytes]:
     header = ",".join(COLUMNS).encode()
     return [
-        header + b'\nx,a.mid,,happy,,"[[0, 1]]",40,,1,0.9,2,7,cfg\r\n',
+        header + b'\nx,a.mid,,happy,,"[[0, 1]]",40,,1,0.9,2,7,cfg,true\r\n',
         b'seed,emotion\na.mid,happy\n"a.mid",0.5\n',
         b'id,seed,image\n1,a.mid,"link.mid"\n1,./a.mid,a.mid\n,,\n',
     ]

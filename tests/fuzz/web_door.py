@@ -13,8 +13,8 @@ from functools import cache
 from typing import Any
 from urllib.parse import unquote
 
-from emoray.config import RANGES
-from emoray.request import GenerationRequest, Result
+from emoray.notes import as_notes
+from emoray.request import REQUEST_OPTIONS, GenerationRequest, Result
 from emoray.web.app import build_app
 from emoray.web.guards import App
 from emoray.web.settings import HttpSettings
@@ -28,10 +28,11 @@ _VALUE = re.compile(rb"[\t -~\x80-\xff]*")
 
 
 async def _answer(item: GenerationRequest) -> Result:
-    for name, (low, high) in RANGES.items():
-        value = getattr(item, name)
-        assert value is None or low <= value <= high, name
-    return Result(id=item.id, status="ok", midi=item.seed[:9], label=1, valence=item.valence, notes=4)
+    for name, value in item.asked.items():
+        REQUEST_OPTIONS[name].check(value)
+    pitches = [byte % 128 for byte in item.seed.content[:9]]
+    music = as_notes(range(len(pitches)), [1.0] * len(pitches), pitches, [80] * len(pitches))
+    return Result(id=item.id, label=1, valence=item.emotion, music=music)
 
 
 async def _ready() -> str:

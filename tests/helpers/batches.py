@@ -23,12 +23,13 @@ from ray import cloudpickle
 from emoray.batch.audit import results
 from emoray.batch.folder import BatchSettings
 from emoray.batch.shard import Engine
+from emoray.notes import as_notes
 from emoray.pipeline.batch_driver import run_batch
 from emoray.pipeline.engines import EnginePlan
 from emoray.pipeline.failures import isolated, limited
 from emoray.request import GenerationRequest, Result
 
-SETTINGS = BatchSettings(shard=4)
+SETTINGS = BatchSettings(shard_rows=4)
 NOISE, DEADLY, ENDLESS = b"noise", b"deadly", b"endless"
 """Seeds that fail, that end the process, and that take for ever."""
 
@@ -36,7 +37,7 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a worker cannot i
 
 
 def fake_engine(log: Path, seconds: float) -> Engine:
-    """Music that tells its item, a line in the log for each item that is composed, and time to be killed."""
+    """Music whose pitches tell its request, a line in the log for each request, and time to be killed."""
 
     def answer(items: Sequence[GenerationRequest]) -> list[tuple[Result, int]]:
         time.sleep(seconds)
@@ -48,14 +49,15 @@ def fake_engine(log: Path, seconds: float) -> Engine:
         return [(one(item), 1) for item in items]
 
     def one(item: GenerationRequest) -> Result:
-        if item.seed == DEADLY:
+        if item.seed.content == DEADLY:
             os._exit(1)  # as the kernel does when memory is short
-        if item.seed == ENDLESS:
+        if item.seed.content == ENDLESS:
             time.sleep(3600)
-        if item.seed == NOISE:
-            return Result(id=item.id, status="failed", error=f"{item.seed_name}: is not music")
-        music = f"{item.id} {item.valence} {item.strength}".encode() + item.seed
-        return Result(id=item.id, status="ok", label=1, valence=item.valence, notes=1, midi=music)
+        if item.seed.content == NOISE:
+            return Result(id=item.id, error=f"{item.seed.name}: is not music")
+        told = f"{item.id} {item.emotion} {item.strength}".encode() + item.seed.content
+        music = as_notes(range(len(told)), [1.0] * len(told), [*told], [80] * len(told))
+        return Result(id=item.id, label=1, valence=item.emotion, music=music)
 
     return answer
 

@@ -10,8 +10,8 @@ import numpy as np
 from ray import cloudpickle
 
 from emoray.compose.decoder_state import Composed, DecoderState
-from emoray.config import Prompt
 from emoray.notes import Notes
+from emoray.request import Prompt
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

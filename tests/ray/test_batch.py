@@ -214,7 +214,7 @@ def test_a_truncated_part_and_lost_music_are_found_and_made_again(run, out, whol
     (out / lost).unlink()
     found = verify(out)
     assert (found.damaged, found.missing, found.pending) == ([part.name], [lost], 4)
-    assert run(out, settings=BatchSettings(shard=7), resume=True, workers=1).ok == 40
+    assert run(out, settings=BatchSettings(shard_rows=7), resume=True, workers=1).ok == 40
     assert composed(tmp_path / "log") == Counter(f"item-{number}" for number in [*range(4), *range(12, 16)])
     assert (told(out), music(out)) == (told(whole), music(whole))
 
@@ -233,7 +233,7 @@ def test_a_folder_that_cannot_be_written_stops_the_batch_and_resume_goes_on(run,
 
 def test_another_batch_is_refused_by_what_differs(run, out, manifest):
     with pytest.raises(BatchError, match=r"another strength \(1\.0, now 2\.0\); choose another folder"):
-        run(out, settings=BatchSettings(shard=4, strength=2.0), resume=True)
+        run(out, settings=BatchSettings(shard_rows=4, strength=2.0), resume=True)
     with pytest.raises(BatchError, match="another checkpoint; choose"):
         run(out, checkpoint="d" * 64, resume=True)
     other = manifest.with_name("other.jsonl")

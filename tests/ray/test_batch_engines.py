@@ -76,7 +76,7 @@ def test_both_engines_make_the_same_music(checkpoint, manifest, tmp_path):
     for engine, workers in (("data", 1), ("serve", 2)):
         out = tmp_path / engine
         settings = BatchSettings(
-            checkpoint=checkpoint, engine=engine, workers=workers, shard=2, faces="fer-mini"
+            checkpoint=checkpoint, engine=engine, workers=workers, shard_rows=2, faces="fer-mini"
         )
         summary = run_batch(manifest, out, settings)
         assert (summary.rows, summary.ok, summary.failed) == (5, 3, 2)

@@ -18,6 +18,7 @@ from emoray.batch.audit import results, status, verify
 from emoray.batch.folder import BatchSettings
 from emoray.batch.publish import hold_folder, publish
 from emoray.errors import BatchError, ManifestError
+from emoray.notes import as_notes
 from emoray.pipeline import batch_driver
 from emoray.pipeline.batch_driver import retry_failed, run_batch
 from emoray.pipeline.engines import EnginePlan
@@ -26,16 +27,22 @@ from emoray.storage import StoragePath, storage_path
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
-SETTINGS = BatchSettings(shard=2)
+SETTINGS = BatchSettings(shard_rows=2)
 ROWS = 12
 
 
 def echo(seconds: float, items: Sequence[GenerationRequest]) -> list[tuple[Result, int]]:
-    """Music that is the item's id and its seed."""
+    """Music whose pitches are the request's id and its seed."""
     time.sleep(seconds)
+    told = [(item.id, [*item.id.encode(), *item.seed.content]) for item in items]
     return [
-        (Result(id=item.id, status="ok", label=1, notes=1, midi=item.id.encode() + item.seed), 1)
-        for item in items
+        (
+            Result(
+                id=name, label=1, music=as_notes(range(len(data)), [1] * len(data), data, [80] * len(data))
+            ),
+            1,
+        )
+        for name, data in told
     ]
 
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import httpx
 import pytest
+from asked import request
 from composers import AtOnce
 from ray import serve
 from ray.serve.exceptions import ReplicaUnavailableError
 
-from emoray.config import Prompt
 from emoray.emotion import Evidence
 from emoray.errors import CheckpointError, ClusterError, ConfigError, MidiError
 from emoray.notes import Notes, as_notes
@@ -27,7 +27,7 @@ from emoray.pipeline import serve_deployment as door
 from emoray.pipeline.failures import is_transient
 from emoray.pipeline.serve_engine import answer_all
 from emoray.pipeline.worker import Loaders
-from emoray.request import GenerationRequest
+from emoray.request import File, GenerationRequest, Prompt
 from emoray.web.settings import HttpSettings, ServeSettings
 
 pytestmark = pytest.mark.ray
@@ -50,9 +50,9 @@ def read_faces(notebook: Path, pictures: Sequence[bytes]) -> list[Evidence]:
     return [Evidence(status="ok", label=1, valence=0.9, faces=1, backend="fake") for _ in pictures]
 
 
-def read_seed(item: GenerationRequest) -> Notes:
-    if item.seed != b"good":
-        raise MidiError(item.seed_name, "is not MIDI; export it again")
+def read_seed(seed: File) -> Notes:
+    if seed.content != b"good":
+        raise MidiError(seed.name, "is not MIDI; export it again")
     return as_notes([0.0], [0.4], [60], [80])
 
 
@@ -107,8 +107,8 @@ def free_port() -> int:
 
 
 def item(random_seed: int, **fields: Any) -> GenerationRequest:
-    fixed = {"id": f"row-{random_seed}", "seed": b"good", "valence": 1.0, "random_seed": random_seed}
-    return GenerationRequest(**{**fixed, **fields})
+    fixed = {"seed": b"good", "random_seed": random_seed}
+    return request(**{"name": f"row-{random_seed}", **fixed, **fields})
 
 
 def ask(deployed: Deployed, items: Sequence[GenerationRequest], **settings: Any) -> list[Any]:
@@ -131,7 +131,7 @@ def without_a_length(size: int) -> dict[str, Any]:
 
 def test_batches_fill_up_to_their_size(deployed):
     deployed.sizes("composer")
-    results = ask(deployed, [item(i, picture=b"face") for i in range(100, 124)])
+    results = ask(deployed, [item(i, image=b"face") for i in range(100, 124)])
     assert [result.id for result, _ in results] == [f"row-{i}" for i in range(100, 124)]
     assert {result.status for result, _ in results} == {"ok"}
     composed, seen = deployed.sizes("composer"), deployed.sizes("faces")
@@ -141,8 +141,8 @@ def test_batches_fill_up_to_their_size(deployed):
 
 
 def test_bad_items_fail_alone(deployed):
-    results = ask(deployed, [item(1), item(2, seed=b"text"), item(BUG), item(4, valence=None), item(5)])
-    assert [result.status for result, _ in results] == ["ok", "failed", "failed", "failed", "ok"]
+    results = ask(deployed, [item(1), item(2, seed=b"text"), item(BUG), item(5)])
+    assert [result.status for result, _ in results] == ["ok", "failed", "failed", "ok"]
     assert results[1][0].error == "seed: is not MIDI; export it again"
     assert "unexpected TypeError" in (results[2][0].error or "")
 
@@ -169,8 +169,9 @@ def test_a_post_is_answered_with_midi(deployed):
 def test_the_same_post_gives_the_same_bytes(deployed):
     sent = {"files": {"seed": b"good"}, "data": {"emotion": "sad"}}
     first = post(deployed, **sent)
-    again = {**sent["data"], "random_seed": first.headers["x-emoray-random-seed"]}
-    assert post(deployed, files=sent["files"], data=again).content == first.content
+    named = {**sent["data"], "random_seed": first.headers["x-emoray-random-seed"]}
+    assert post(deployed, **sent).content == first.content
+    assert post(deployed, files=sent["files"], data=named).content == first.content
 
 
 def test_the_door_refuses_with_the_right_status(deployed):
@@ -192,7 +193,7 @@ def test_health_and_documentation_are_served(deployed):
 def test_logs_name_the_item_and_hold_neither_files_nor_token(deployed, ray_cluster, worker_log):
     """Whatever becomes of it: answered, refused, broken by a bug."""
     face, tune = b"a face nobody may see", b"a tune nobody may hear"
-    ask(deployed, [item(301, seed=tune, picture=face), item(BUG, id="row-bug", picture=face)], attempts=1)
+    ask(deployed, [item(301, seed=tune, image=face), item(BUG, name="row-bug", image=face)], attempts=1)
     for seed in (b"good", tune):
         post(deployed, files={"seed": seed, "image": face})
     post(deployed, token="a wrong token", files={"seed": tune})

@@ -10,7 +10,7 @@ PACKAGE = ROOT / "emoray"
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
 FILES = {str(path.relative_to(PACKAGE).with_suffix("")): path for path in PACKAGE.rglob("[a-z]*.py")}
 
-BASE = {"errors", "notes", "emotion", "config", "request", "storage"}
+BASE = {"errors", "notes", "emotion", "config", "options", "request", "storage"}
 BELOW_RAY = {
     "logs",
     "progress",
@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "notes": {"errors"},
     "storage": {"errors"},
     "config": {"emotion", "errors", "notes"},
+    "options": {"errors"},
     "request": BASE,
     "readers": BASE,
     "dataset": BASE | {"readers"},
@@ -50,9 +51,9 @@ MAY_IMPORT = {
     "recognition": BASE | {"compose", "dataset", "demo", "model", "piece", "readers", "writers"},
     "gallery": BASE | {"demo", "writers"},
     "doctor": {"errors", "readers"},
-    "planning": BASE | {"batch", "compose", "demo", "model", "readers", "web", "writers"},
-    "web": BASE,
-    "batch": BASE | {"readers"},
+    "planning": BASE | {"batch", "compose", "demo", "generation", "model", "readers", "web", "writers"},
+    "web": BASE | {"generation", "writers"},
+    "batch": BASE | {"generation", "readers"},
     "pipeline": BASE | BELOW_RAY,
     "cli": BASE | BELOW_RAY | {"doctor", "pipeline"},
 }

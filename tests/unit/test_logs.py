@@ -9,10 +9,11 @@ import subprocess
 import sys
 
 import pytest
+from asked import music_of, request
 
 from emoray import logs
 from emoray.logs import JsonFormatter, TextFormatter
-from emoray.request import GenerationRequest, Result
+from emoray.request import Result
 from emoray.web.settings import HttpSettings
 
 
@@ -58,8 +59,8 @@ def test_a_text_line_names_its_row_too():
 
 
 def test_what_is_secret_shows_in_no_text_of_what_holds_it():
-    item = GenerationRequest(id="a", seed=b"the tune", picture=b"the face")
-    result = Result(id="a", status="ok", midi=b"the music")
+    item = request("a", b"the tune", b"the face")
+    result = Result(id="a", music=music_of(b"music"))
     told = f"{item!r} {result} {HttpSettings(token='open sesame')}"
     assert "id='a'" in told
     assert not [word for word in ("tune", "face", "music", "sesame") if word in told.replace("faces", "")]

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from emoray.compose.decoding import BatchDecoder
-from emoray.config import GUIDANCE_MODES, Prompt
+from emoray.config import GUIDANCE_MODES
 from emoray.dataset.keys import majorness, pitch_classes
 from emoray.demo.pieces import pieces
 from emoray.model.checkpoint import load_checkpoint
 from emoray.model.preset import PRETRAINED
 from emoray.notes import HIGHEST_KEY, LOWEST_KEY, steps
+from emoray.request import Prompt
 
 pytestmark = pytest.mark.checkpoint
 

@@ -1,94 +1,155 @@
-"""Items: what becomes of the fields of a manifest row or a POST."""
+"""Requests: what the one schema takes, refuses and derives; the prompt; the result."""
 
 from __future__ import annotations
 
+import math
+import pickle
+
+import numpy as np
 import pytest
 
-from emoray.emotion import Evidence
-from emoray.errors import FaceError, RequestError
-from emoray.notes import Notes, as_notes
-from emoray.request import GenerationRequest, prompt_of, random_seed_of, valence_of
+from emoray.errors import RequestError
+from emoray.notes import as_notes
+from emoray.options import reference_table
+from emoray.request import (
+    DEFAULT_NOTES,
+    MOST_NOTES,
+    REQUEST_OPTIONS,
+    File,
+    GenerationRequest,
+    Prompt,
+    Result,
+    checked_options,
+)  # fmt: skip
 
-HAPPY = Evidence(status="ok", label=1, valence=0.7)
-UNSURE = Evidence(
-    status="low_confidence", label=0, valence=0.05, reason="shows no clear emotion; use another"
+SEED = as_notes([0.0], [1.0], [60], [64])
+
+
+def request(**fields: object) -> GenerationRequest:
+    return GenerationRequest(**{"seed": File("a.mid", b"MThd"), "emotion": 0.5} | fields)
+
+
+def random_seed(**fields: object) -> int:
+    return request(**fields).derived_random_seed()
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"seed": None}, "seed: is missing; give the seed music"),
+        ({"emotion": None}, "emotion: is missing, and so is an image; give one of them"),
+        ({"emotion": "joyful"}, "emotion: 'joyful' is not an emotion; write happy"),
+        ({"curve": "[[5, 1], [3, 1]]"}, "curve: goes from 5 to 3 seconds"),
+        ({"notes": "4_0"}, "notes: must be a whole number from 1 to 20000, got 4_0"),
+        ({"notes": 40.5}, "notes: must be a whole number from 1 to 20000, got 40.5"),
+        ({"seconds": math.nan}, "seconds: must be a number from 0.1 to 3600.0, got nan"),
+        ({"strength": True}, "strength: must be a number from 0 to 10, got True"),
+        ({"strength": "1e999"}, "strength: must be a number from 0 to 10, got 1e999"),
+        ({"guidance": "louder"}, "guidance: louder is unknown; choose none, original, "),
+        ({"without_seed": "perhaps"}, "without_seed: must be true or false, got perhaps"),
+        ({"id": "../x"}, "id: must be 1 to 128 of A-Z a-z 0-9 . _ - and neither . nor .., got ../x"),
+        ({"image": "a\0.png"}, r"image: must be a path, got 'a\x00.png'"),
+        ({"temprature": 1}, "temprature: is no option; known are id, seed, image, emotion,"),
+    ],
 )
+def test_a_field_that_is_wrong_is_named_with_its_remedy(fields, reason):
+    with pytest.raises(RequestError) as caught:
+        request(**fields)
+    assert str(caught.value).startswith(reason)
 
 
-def seed() -> Notes:
-    return as_notes([0.0, 0.5], [0.4, 0.4], [60, 64], [80, 80])
+def test_numbers_may_be_text_and_none_is_left_out():
+    asked = request(notes="40", seconds="2.5", strength=None, without_seed="true", id=7)
+    assert (asked.notes, asked.seconds, asked.strength, asked.without_seed) == (40, 2.5, 1.0, True)
+    assert asked.asked.keys() == {"id", "seed", "emotion", "notes", "seconds", "without_seed"}
+    assert asked.id == "7"
 
 
-def test_a_picture_with_a_label_beats_the_emotion_that_was_asked_for():
-    assert valence_of(GenerationRequest(id="a", seed=b"", valence=-0.5), HAPPY) == 1.0
+def test_a_words_arousal_is_implied_unless_one_is_given():
+    calm, excited = request(emotion="calm"), request(emotion="calm", arousal=0.5)
+    assert (calm.emotion, calm.arousal) == (1.0, -1.0)
+    assert (excited.emotion, excited.arousal) == (1.0, 0.5)
 
 
-def test_the_emotion_is_the_fallback_of_a_picture_without_a_label():
-    assert valence_of(GenerationRequest(id="a", seed=b"", valence=-0.5), UNSURE) == -0.5
+def test_a_curve_is_a_list_or_its_json():
+    points = [[0, -1], [20, 1, 0.5]]
+    assert request(curve=points).curve == request(curve=str(points)).curve == ((0, -1, -1), (20, 1, 0.5))
 
 
-def test_a_picture_that_abstains_is_not_a_label():
-    abstained = Evidence(status="ok", label=0, valence=0.0)
-    assert valence_of(GenerationRequest(id="a", seed=b"", valence=-0.5), abstained) == -0.5
+def test_a_request_cannot_be_changed_and_survives_pickling():
+    asked = request(image=File("me.png", b"face"))
+    with pytest.raises(Exception, match="frozen"):
+        asked.notes = 3
+    twin = pickle.loads(pickle.dumps(asked))
+    assert twin == asked
+    assert twin.asked == asked.asked
 
 
-def test_without_a_fallback_the_pictures_reason_is_the_error():
-    item = GenerationRequest(id="a", seed=b"", picture=b"x", picture_name="me.png")
-    with pytest.raises(FaceError, match=r"me\.png: shows no clear emotion.*as a fallback"):
-        valence_of(item, UNSURE)
+def test_no_text_about_a_request_shows_its_files():
+    assert "MThd" not in repr(request())
+    assert "MThd" not in str(request())
 
 
-def test_an_item_with_neither_picture_nor_emotion_is_refused_by_its_id():
-    with pytest.raises(RequestError, match="row-7: has neither an image nor an emotion"):
-        valence_of(GenerationRequest(id="row-7", seed=b""), None)
+def test_defaults_of_a_run_are_for_fields_that_were_left_out():
+    asked = request(strength=0.5).with_defaults(strength=2.0, guidance="none")
+    assert (asked.strength, asked.guidance) == (0.5, "none")
 
 
-def test_an_emotion_of_zero_is_an_emotion():
-    assert valence_of(GenerationRequest(id="a", seed=b"", valence=0.0), None) == 0.0
+def test_the_derived_random_seed_follows_from_content_and_from_nothing_else():
+    assert random_seed() == 3_468_539_270  # on any machine
+    same = [
+        random_seed(id="other", seed=File("elsewhere.mid", b"MThd")),
+        random_seed(notes=7, strength=0, guidance="none", temperature=1, top_p=0.5, without_seed=True),
+    ]
+    assert same == [random_seed()] * 2
+    others = [
+        random_seed(seed=File("a.mid", b"RIFF")),
+        random_seed(image=File("me.png", b"face")),
+        random_seed(image=File("me.png", b"mask")),
+        random_seed(emotion=-0.5),
+        random_seed(arousal=0.5),
+        random_seed(curve=[[0, 1]]),
+    ]
+    assert len({random_seed(), *others}) == 7
+    assert random_seed(emotion="0") == random_seed(emotion=-0.0)
 
 
-def test_the_same_id_has_the_same_random_seed_on_any_machine():
-    assert random_seed_of("row-1") == 2_184_181_433
-    assert random_seed_of("row-1") != random_seed_of("row-2")
+def test_every_option_says_what_it_is_and_gives_an_example_that_it_takes():
+    for name, option in REQUEST_OPTIONS.items():
+        assert option.help.endswith((".", "].")), name
+        request(**{name: option.example})
+    assert reference_table(REQUEST_OPTIONS.values()).count("\n") == len(REQUEST_OPTIONS) + 2
 
 
-def test_a_request_takes_over_what_the_item_says():
-    item = GenerationRequest(
-        id="a", seed=b"", valence=0.5, notes=7, seconds=3.0, temperature=0.9, strength=2.0
-    )
-    request = prompt_of(item, seed(), None, guidance="none")
-    assert (request.notes, request.seconds, request.temperature, request.strength) == (7, 3.0, 0.9, 2.0)
-    assert (request.guidance, request.random_seed) == ("none", random_seed_of("a"))
+def test_some_options_can_be_checked_alone():
+    assert checked_options(strength="2", guidance=None) == {"strength": 2.0, "guidance": None}
+    with pytest.raises(RequestError, match="strength: must be a number"):
+        checked_options(strength="loud")
 
 
-def test_an_items_own_guidance_and_random_seed_count():
-    item = GenerationRequest(id="a", seed=b"", valence=0.5, guidance="original-literal", random_seed=0)
-    request = prompt_of(item, seed(), None, guidance="none")
-    assert (request.guidance, request.random_seed) == ("original-literal", 0)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("valence", math.nan), ("strength", -0.1), ("notes", 0), ("seconds", math.inf), ("temperature", -1)],
+)
+def test_a_prompt_out_of_range_is_refused_by_name(field, value):
+    with pytest.raises(RequestError, match=f"{field.replace('valence', 'emotion')}: must be a"):
+        Prompt(**({"seed": SEED, "valence": 0.0} | {field: value}))
 
 
-def test_a_number_out_of_range_is_refused_by_its_name():
-    with pytest.raises(RequestError, match="strength: must lie in"):
-        prompt_of(
-            GenerationRequest(id="a", seed=b"", valence=0.5, strength=-1.0), seed(), None, guidance="none"
-        )
+def test_a_prompt_with_an_unknown_guidance_or_an_empty_seed_is_refused():
+    with pytest.raises(RequestError, match="magic is unknown; choose none, original, original-tempered"):
+        Prompt(seed=SEED, valence=1.0, guidance="magic")
+    with pytest.raises(RequestError, match="holds no notes"):
+        Prompt(seed=np.empty(0, SEED.dtype), valence=1.0)
 
 
-def test_a_curve_counts_instead_of_picture_and_emotion():
-    item = GenerationRequest(id="a", seed=b"", valence=0.5, curve=((0.0, -1.0, 0.0), (9.0, 1.0, 1.0)))
-    request = prompt_of(item, seed(), HAPPY, guidance="none")
-    assert request.emotion_at(0.0) == (-1.0, 0.0)
-    assert request.emotion_at(9.0) == (1.0, 1.0)
+def test_a_length_is_notes_or_seconds_or_the_original_systems_120_notes():
+    assert Prompt(seed=SEED, valence=1.0).length == (DEFAULT_NOTES, math.inf) == (120, math.inf)
+    assert Prompt(seed=SEED, valence=1.0, notes=7).length == (7, math.inf)
+    assert Prompt(seed=SEED, valence=1.0, seconds=3).length == (MOST_NOTES, 3)
+    assert Prompt(seed=SEED, valence=1.0, notes=7, seconds=3).length == (7, 3)
 
 
-def test_arousal_is_the_valence_unless_it_is_given():
-    alike = prompt_of(GenerationRequest(id="a", seed=b"", valence=0.5), seed(), None, guidance="none")
-    calm = prompt_of(
-        GenerationRequest(id="a", seed=b"", valence=0.5, arousal=-1.0, top_p=0.5),
-        seed(),
-        HAPPY,
-        guidance="none",
-    )
-    assert alike.emotion_at(3.0) == (0.5, 0.5)
-    assert calm.emotion_at(3.0) == (1.0, -1.0)
-    assert calm.top_p == 0.5
+def test_a_failed_result_can_be_raised_again():
+    error = Result(id="a", error="seed: holds no notes; give music: at least one note").failure()
+    assert (error.subject, error.reason) == ("seed", "holds no notes; give music: at least one note")

@@ -10,7 +10,7 @@ from emoray.storage import StoragePath
 
 @pytest.fixture
 def layout(folder: StoragePath) -> Layout:
-    return Layout(folder, rows=8, shard=4)
+    return Layout(folder, rows=8, shard_rows=4)
 
 
 def die_over(layout: Layout, number: int, token: int) -> None:

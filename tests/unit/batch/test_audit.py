@@ -11,16 +11,16 @@ from emoray.batch.ledger import SCHEMA, Layout, music_path
 from emoray.batch.publish import hold_folder, publish
 from emoray.batch.stored_manifest import write_manifest_rows
 from emoray.errors import BatchError
-from emoray.readers.manifest import ManifestRow
+from emoray.request import Result
 from emoray.storage import StoragePath
 
 
 @pytest.fixture
 def out(folder: StoragePath) -> StoragePath:
     """Five rows in shards of two, all done: the fourth failed, the others have music."""
-    layout = Layout(folder, rows=5, shard=2)
-    write_manifest_rows(layout, [ManifestRow(row=place, id=str(place)) for place in range(1, 6)])
-    Run(identity={}, settings={}, manifest="m.csv", root=".", rows=5, shard=2, versions={}).save(folder)
+    layout = Layout(folder, rows=5, shard_rows=2)
+    write_manifest_rows(layout, [Result(id=str(place), error="wrong") for place in range(1, 6)])
+    Run(identity={}, settings={}, manifest="m.csv", root=".", rows=5, shard_rows=2, versions={}).save(folder)
     for number in layout.shards:
         commit(layout, number)
     return folder
@@ -68,7 +68,7 @@ def test_a_watch_reads_only_parts_that_are_new(out, monkeypatch):
         "read_table",
         lambda layout, number, columns: read.append(number) or reading(layout, number, columns),
     )
-    layout, last = Layout(out, rows=5, shard=2), out / "results" / "part-000002.parquet"
+    layout, last = Layout(out, rows=5, shard_rows=2), out / "results" / "part-000002.parquet"
     later = last.read_bytes()
     last.delete()
     look = watch(out).look

@@ -8,7 +8,7 @@ import pytest
 
 from emoray.batch.folder import MOST_ROWS, BatchSettings, Run, even_shard_rows, refuse_foreign
 from emoray.batch.publish import publish
-from emoray.errors import BatchError, ConfigError
+from emoray.errors import BatchError, EmorayError
 
 IDENTITY = {"manifest": "a" * 64, "checkpoint": "b" * 64, "root": "/music", "strength": 1.0}
 
@@ -21,7 +21,7 @@ def run(**changes: object) -> Run:
         "manifest": "m.jsonl",
         "root": ".",
         "rows": 5,
-        "shard": 2,
+        "shard_rows": 2,
     }
     return Run(**(fields | {"versions": {}} | changes))
 
@@ -49,7 +49,7 @@ def test_a_broken_run_json_is_refused(folder, text, reason):
 
 def test_a_run_of_another_version_is_refused(folder):
     run(version=99).save(folder)
-    with pytest.raises(BatchError, match="has version 99, this emoray reads 2"):
+    with pytest.raises(BatchError, match="has version 99, this emoray reads 3"):
         Run.load(folder)
 
 
@@ -71,15 +71,15 @@ def test_a_folder_with_other_files_is_not_taken(folder):
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"guidance": "louder"}, "guidance: 'louder' is unknown"),
+        ({"guidance": "louder"}, "guidance: louder is unknown"),
         ({"engine": "spark"}, "engine: 'spark' is unknown; choose serve, data"),
-        ({"strength": float("nan")}, "strength: must lie in 0..10"),
-        ({"shard": 0}, "shard: must be a positive number"),
+        ({"strength": float("nan")}, "strength: must be a number from 0 to 10"),
+        ({"shard_rows": 0}, "shard rows: must be a positive number"),
         ({"workers": -1}, "workers: must be a positive number"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name(settings, reason):
-    with pytest.raises(ConfigError, match=reason):
+    with pytest.raises(EmorayError, match=reason):
         BatchSettings(**settings)
 
 

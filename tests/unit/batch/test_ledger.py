@@ -15,7 +15,7 @@ from emoray.storage import StoragePath
 
 @pytest.fixture
 def layout(folder: StoragePath) -> Layout:
-    return Layout(folder, rows=5, shard=2)
+    return Layout(folder, rows=5, shard_rows=2)
 
 
 def row(number: int, *, ok: bool = True) -> StoredRow:
@@ -81,7 +81,7 @@ def test_failed_grains_are_those_with_a_failed_row(layout):
 
 
 def test_a_grain_without_a_row_for_each_entry_is_a_mistake(layout):
-    with pytest.raises(AssertionError, match="one results row for each entry"):
+    with pytest.raises(AssertionError, match="one results row for each row"):
         ledger.commit(layout, 0, [row(1)], {})
 
 

@@ -13,27 +13,33 @@ from emoray.batch.publish import hold_folder, publish, scratch_files
 from emoray.batch.shard import Work, process_shard
 from emoray.batch.stored_manifest import write_manifest_rows
 from emoray.errors import ClusterError
-from emoray.readers.manifest import ManifestRow
-from emoray.request import GenerationRequest, Result
+from emoray.notes import Notes, as_notes
+from emoray.request import File, GenerationRequest, Result
 from emoray.storage import StoragePath
+from emoray.writers.midi import midi_bytes
+
+
+def notes(data: bytes) -> Notes:
+    """Music that tells which seed it is made of."""
+    return as_notes([0.0] * len(data), [1.0] * len(data), [*data], [80] * len(data))
 
 
 class Echo:
-    """An engine whose music is the seed's bytes; a seed that says ``bad`` fails."""
+    """An engine whose music is made of the seed's bytes; a seed that says ``bad`` fails."""
 
     def __init__(self) -> None:
         self.asked: list[list[GenerationRequest]] = []
 
-    def __call__(self, items: Sequence[GenerationRequest]) -> list[tuple[Result, int]]:
-        """Each item took two attempts."""
-        self.asked.append(list(items))
-        return [(self.answer(item), 2) for item in items]
+    def __call__(self, requests: Sequence[GenerationRequest]) -> list[tuple[Result, int]]:
+        """Each request took two attempts."""
+        self.asked.append(list(requests))
+        return [(self.result(request), 2) for request in requests]
 
-    def answer(self, item: GenerationRequest) -> Result:
+    def result(self, request: GenerationRequest) -> Result:
         """One result."""
-        if item.seed == b"bad":
-            return Result(id=item.id, status="failed", error=f"{item.seed_name}: half a \ud800 pair")
-        return Result(id=item.id, status="ok", label=1, valence=1.0, notes=3, seed_notes=1, midi=item.seed)
+        if request.seed.content == b"bad":
+            return Result(id=request.id, error=f"{request.seed.name}: half a \ud800 pair")
+        return Result(id=request.id, label=1, valence=1.0, seed_notes=1, music=notes(request.seed.content))
 
 
 @pytest.fixture
@@ -41,23 +47,23 @@ def work(folder: StoragePath) -> Work:
     root = folder / "root"
     publish({root / f"{name}.mid": name.encode() for name in ("a", "b", "bad")})
     publish({root / "face.png": b"face"})
-    layout = Layout(folder / "out", rows=5, shard=5)
+    layout = Layout(folder / "out", rows=5, shard_rows=5)
     with hold_folder(layout.out) as token:
         pass
-    entries = [
-        ManifestRow(row=1, id="a", seed="a.mid", valence=1.0),
-        ManifestRow(row=2, id="a", error="id a: is given twice, first in row 1"),
-        ManifestRow(row=3, id="b", seed="b.mid", image="face.png", strength=0.5, guidance="none", notes=7),
-        ManifestRow(row=4, id="bad", seed="bad.mid", valence=1.0),
-        ManifestRow(row=5, id="gone", seed="gone.mid", valence=1.0, error="does not exist", mendable=True),
+    rows = [
+        GenerationRequest(id="a", seed="a.mid", emotion=1.0),
+        Result(id="a", error="id a: is given twice, first in row 1"),
+        GenerationRequest(id="b", seed="b.mid", image="face.png", strength=0.5, guidance="none", notes=7),
+        GenerationRequest(id="bad", seed="bad.mid", emotion=1.0),
+        GenerationRequest(id="gone", seed="gone.mid", emotion=1.0),
     ]
-    write_manifest_rows(layout, entries)
+    write_manifest_rows(layout, rows)
     return Work(
         layout=layout, root=root, fencing_token=token, guidance="original", strength=2.0, without_seed=True
     )
 
 
-def test_every_row_has_its_result_and_every_answer_its_file(work):
+def test_every_row_has_its_result_and_all_music_its_file(work):
     summary = process_shard(work, 0, Echo())
     assert summary == {"shard": 0, "rows": 5, "ok": 2, "failed": 3, "problem": None}
     rows = ledger.read_part(work.layout, 0)
@@ -70,25 +76,18 @@ def test_every_row_has_its_result_and_every_answer_its_file(work):
         "seed gone.mid: does not exist; check the path and the root",
     ]
     assert {row["midi"]: (work.layout.out / row["midi"]).read_bytes() for row in rows if row["midi"]} == {
-        ledger.music_path("a"): b"a",
-        ledger.music_path("b"): b"b",
+        ledger.music_path("a"): midi_bytes(notes(b"a")),
+        ledger.music_path("b"): midi_bytes(notes(b"b")),
     }
 
 
-def test_an_item_takes_the_settings_of_the_run_where_its_row_names_none(work):
+def test_a_request_takes_the_settings_of_the_run_where_it_names_none(work):
     engine = Echo()
     process_shard(work, 0, engine)
     plain, picky, _ = engine.asked[0]
-    assert plain == GenerationRequest(
-        id="a",
-        seed=b"a",
-        seed_name="a.mid",
-        valence=1.0,
-        strength=2.0,
-        guidance="original",
-        without_seed=True,
-    )
-    assert (picky.picture, picky.picture_name, picky.notes) == (b"face", "face.png", 7)
+    assert plain.seed == File("a.mid", b"a")
+    assert (plain.emotion, plain.strength, plain.guidance, plain.without_seed) == (1.0, 2.0, "original", True)
+    assert (picky.image, picky.notes) == (File("face.png", b"face"), 7)
     assert (picky.strength, picky.guidance) == (0.5, "none")
 
 
@@ -100,10 +99,10 @@ def test_a_file_that_appears_before_its_turn_is_answered(work):
 def test_again_asks_only_for_failed_rows_and_counts_their_attempts(work):
     process_shard(work, 0, Echo())
     before = ledger.read_part(work.layout, 0)
-    publish({work.root / "bad.mid": b"better"})
+    publish({work.root / "bad.mid": b"fine"})
     engine = Echo()
     process_shard(dataclasses.replace(work, again=True), 0, engine)
-    assert [item.id for item in engine.asked[0]] == ["bad"]
+    assert [request.id for request in engine.asked[0]] == ["bad"]
     after = ledger.read_part(work.layout, 0)
     assert [row["attempts"] for row in after] == [2, 0, 2, 4, 2]
     assert [after[place] for place in (0, 2)] == [before[place] for place in (0, 2)]
@@ -114,7 +113,7 @@ def test_large_files_are_answered_in_pieces(work, monkeypatch):
     monkeypatch.setattr(shard, "MOST_BYTES", 1)
     engine = Echo()
     assert process_shard(work, 0, engine)["ok"] == 2
-    assert [len(items) for items in engine.asked if items] == [1, 1, 1]
+    assert [len(together) for together in engine.asked if together] == [1, 1, 1]
 
 
 def test_a_worker_of_an_earlier_drive_no_longer_commits(work):
@@ -134,7 +133,7 @@ def test_a_worker_of_an_earlier_drive_no_longer_commits(work):
 
 
 def test_a_service_that_is_gone_is_the_problem_of_the_grain_and_of_no_row(work):
-    def gone(_items):
+    def gone(_requests):
         raise ClusterError("serve", "the application is gone")
 
     assert process_shard(work, 0, gone)["problem"] == ["serve", "the application is gone"]

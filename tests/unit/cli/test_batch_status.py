@@ -19,7 +19,7 @@ from emoray.batch.ledger import SCHEMA, Layout
 from emoray.batch.publish import hold_folder
 from emoray.batch.stored_manifest import write_manifest_rows
 from emoray.cli import batch, main
-from emoray.readers.manifest import ManifestRow
+from emoray.request import Result
 from emoray.storage import storage_path
 
 LAYOUT_ROWS, GRAIN = 6, 2
@@ -30,12 +30,10 @@ Status = Callable[..., tuple[str, str]]
 def layout(tmp_path: Path) -> Layout:
     """A batch of six rows, two of them done."""
     out = storage_path(tmp_path)
-    layout = Layout(out, rows=LAYOUT_ROWS, shard=GRAIN)
-    write_manifest_rows(
-        layout, [ManifestRow(row=place, id=str(place)) for place in range(1, LAYOUT_ROWS + 1)]
-    )
+    layout = Layout(out, rows=LAYOUT_ROWS, shard_rows=GRAIN)
+    write_manifest_rows(layout, [Result(id=str(row), error="wrong") for row in range(1, LAYOUT_ROWS + 1)])
     Run(
-        identity={}, settings={}, manifest="m.csv", root="/", rows=LAYOUT_ROWS, shard=GRAIN, versions={}
+        identity={}, settings={}, manifest="m.csv", root="/", rows=LAYOUT_ROWS, shard_rows=GRAIN, versions={}
     ).save(out)
     commit(layout, 0)
     return layout

@@ -6,11 +6,12 @@ import torch
 
 from emoray.compose.baseline_decoder import BaselineDecoder, context, sample_pitches
 from emoray.compose.decoding import BatchDecoder
-from emoray.config import MOST_NOTES, BaselinePreset, OriginalGuidance, Prompt
+from emoray.config import BaselinePreset, OriginalGuidance
 from emoray.dataset.clusters import fit_clusters
 from emoray.model.baseline import BaselineNetwork
 from emoray.model.checkpoint import Checkpoint
 from emoray.notes import HIGHEST_KEY, LOWEST_KEY, SHORTEST, as_notes
+from emoray.request import MOST_NOTES, Prompt
 
 FEATURES = np.random.default_rng(0).lognormal(0, 0.4, (200, 9)).astype(np.float32) * ([0.2] * 6 + [60.0] * 3)
 

@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from emoray.compose.decoding import BatchDecoder
-from emoray.config import ExpressivePreset, Prompt
+from emoray.config import ExpressivePreset
 from emoray.dataset.clusters import fit_clusters
 from emoray.errors import RequestError
 from emoray.model.checkpoint import Checkpoint
 from emoray.model.expressive import ExpressiveNetwork
 from emoray.notes import HIGHEST_KEY, LOWEST_KEY, as_notes, end, steps
+from emoray.request import Prompt
 
 FEATURES = np.random.default_rng(0).lognormal(0, 0.4, (200, 9)).astype(np.float32) * ([0.2] * 6 + [60.0] * 3)
 MODES = (
@@ -187,5 +188,5 @@ def test_a_curve_that_no_piece_can_follow_is_refused(curve, reason):
 
 
 def test_a_strength_that_is_no_number_is_refused():
-    with pytest.raises(RequestError, match=r"strength: must lie in 0\.\.10"):
+    with pytest.raises(RequestError, match="strength: must be a number from 0 to 10"):
         Prompt(seed=tune(), valence=1.0, strength=math.nan)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from asked import music_of, request
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
@@ -59,11 +60,11 @@ class Response:
 
 
 def ok(item: GenerationRequest, _attempt: int) -> Result:
-    return Result(id=item.id, status="ok", midi=b"MThd")
+    return Result(id=item.id, music=music_of(b"a"))
 
 
 def items(n: int) -> list[GenerationRequest]:
-    return [GenerationRequest(id=str(i), seed=b"x", valence=1.0) for i in range(n)]
+    return [request(str(i)) for i in range(n)]
 
 
 def ask(handle: Handle, n: int = 1, **settings: Any) -> list[tuple[Result, int]]:
@@ -88,7 +89,7 @@ def test_items_share_calls_that_stay_small():
     handle = Handle(ok)
     ask(handle, 2 * TOGETHER + 8, window=4 * TOGETHER)
     assert sorted(handle.sizes) == [8, TOGETHER, TOGETHER]
-    large = [GenerationRequest(id=str(i), seed=b"x" * (MOST_BYTES // 2), valence=1.0) for i in range(5)]
+    large = [request(str(i), b"x" * (MOST_BYTES // 2)) for i in range(5)]
     handle = Handle(ok)
     answer_all(handle, large, window=64, timeout_s=5.0, attempts=1, jitter=random.Random(0))
     assert sorted(handle.sizes) == [1, 2, 2]
@@ -121,7 +122,7 @@ def test_what_passes_is_tried_again(which):
 
 def test_an_item_that_never_gets_through_is_a_failed_result_that_says_so():
     ((result, attempts),) = ask(Handle(lambda item, attempt: ActorDiedError()), attempts=2)
-    assert (result.status, attempts, result.midi) == ("failed", 2, None)
+    assert (result.status, attempts, result.music) == ("failed", 2, None)
     assert "0: tried 2 times, the last time ActorDiedError" in (result.error or "")
 
 

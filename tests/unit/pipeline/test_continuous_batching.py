@@ -12,12 +12,12 @@ import pytest
 
 from emoray.compose.decoder_state import Composed, DecoderState
 from emoray.compose.decoding import BatchDecoder
-from emoray.config import Prompt
 from emoray.errors import RequestError
 from emoray.model.checkpoint import load_checkpoint
 from emoray.model.preset import PRETRAINED
 from emoray.notes import Notes, as_notes
 from emoray.pipeline.continuous_batching import ContinuousBatcher
+from emoray.request import Prompt
 
 SEED = as_notes([0.0, 0.4, 0.8], [0.4] * 3, [60, 64, 67], [80] * 3)
 BUG, REFUSED = 13, 14

@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 
+from asked import music_of, request
 from composers import AtOnce
 
 from emoray.emotion import Evidence
@@ -15,7 +16,7 @@ from emoray.web.settings import ServeSettings
 
 
 def items(*seeds: str) -> list[GenerationRequest]:
-    return [GenerationRequest(id=seed, seed=seed.encode(), valence=1.0) for seed in seeds]
+    return [request(seed, seed.encode()) for seed in seeds]
 
 
 def test_an_item_that_breaks_the_batch_fails_alone_and_is_logged(caplog):
@@ -23,13 +24,14 @@ def test_an_item_that_breaks_the_batch_fails_alone_and_is_logged(caplog):
 
     def answer(batch):
         asked.append(len(batch))
-        if any(item.seed == b"bomb" for item in batch):
+        if any(item.seed.content == b"bomb" for item in batch):
             raise TypeError("cannot unpack\nin two lines")
-        return [Result(id=item.id, status="ok", midi=item.seed) for item in batch]
+        return [Result(id=item.id, music=music_of(item.seed.content)) for item in batch]
 
     with caplog.at_level(logging.ERROR):
         answers = answer_each(items("a", "b", "c", "d", "e", "bomb", "f", "g"), answer)
-    assert [result.midi for result, _ in answers] == [b"a", b"b", b"c", b"d", b"e", None, b"f", b"g"]
+    pitches = [None if result.music is None else bytes(result.music["pitch"]) for result, _ in answers]
+    assert pitches == [b"a", b"b", b"c", b"d", b"e", None, b"f", b"g"]
     error = answers[5][0].error
     assert error == "bomb: unexpected TypeError: cannot unpack; a bug, the log has its traceback"
     assert "Traceback" in caplog.text
@@ -37,15 +39,15 @@ def test_an_item_that_breaks_the_batch_fails_alone_and_is_logged(caplog):
 
 
 def test_nothing_to_answer_asks_nobody():
-    assert answer_each([], lambda _: [Result(id="x", status="ok")]) == []
+    assert answer_each([], lambda _: [Result(id="x")]) == []
 
 
 def test_the_data_engine_reads_and_composes_with_what_it_loaded():
     notes = as_notes([0.0], [1.0], [60], [80])
 
-    def read_seed(item):
-        if item.seed == b"noise":
-            raise MidiError(item.seed_name, "is not MIDI")
+    def read_seed(seed):
+        if seed.content == b"noise":
+            raise MidiError(seed.name, "is not MIDI")
         return notes
 
     loaders = Loaders(
@@ -54,7 +56,7 @@ def test_the_data_engine_reads_and_composes_with_what_it_loaded():
         composer=lambda _: (AtOnce(lambda requests: [notes for _ in requests]), "none"),
     )
     engine = data_engine(ServeSettings(), loaders)
-    asked = [*items("a", "noise"), GenerationRequest(id="p", seed=b"a", picture=b"grey")]
+    asked = [*items("a", "noise"), request("p", b"a", b"grey")]
     (good, attempts), (noise, _), (faceless, _) = engine(asked)
     assert (good.status, good.notes, attempts) == ("ok", 1, 1)
     assert noise.error == "seed: is not MIDI"

@@ -9,17 +9,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from asked import request
 from ray.serve.exceptions import BackPressureError, ReplicaUnavailableError
 
-from emoray.config import Prompt
 from emoray.notes import Notes, as_notes
 from emoray.pipeline.failures import is_transient
 from emoray.pipeline.serve_application import LONG_SEED, Answers, Seeds
-from emoray.request import GenerationRequest, Result
+from emoray.request import File, Prompt, Result
 from emoray.web.settings import ServeSettings
 
 NOTE = as_notes([0.0], [0.4], [60], [80])
-ITEM = GenerationRequest(id="a", seed=b"", valence=1.0)
+ITEM = request("a")
 
 
 def stage(**methods: Any) -> SimpleNamespace:
@@ -30,8 +30,8 @@ def stage(**methods: Any) -> SimpleNamespace:
 async def composing(composed: asyncio.Event, *, most: int) -> tuple[Answers, asyncio.Task[Result]]:
     """What answers, at an item that is composed once the event is set."""
 
-    async def read(items: Sequence[GenerationRequest]) -> list[Notes]:
-        return [NOTE for _ in items]
+    async def read(seeds: Sequence[File]) -> list[Notes]:
+        return [NOTE for _ in seeds]
 
     async def compose(requests: Sequence[Prompt]) -> list[Notes]:
         await composed.wait()
@@ -80,19 +80,19 @@ def test_seeds_are_read_one_after_the_other_and_none_waits_for_a_long_one():
     """Each by a thread that holds the GIL most of the time; a long recording takes it for seconds."""
     may_end, at_once, most = threading.Event(), [], []
 
-    def read(item: GenerationRequest) -> Notes:
-        at_once.append(item)
+    def read(seed: File) -> Notes:
+        at_once.append(seed)
         most.append(len(at_once))
-        if item.id == "long":
+        if seed.name == "long":
             assert may_end.wait(10)
-        at_once.remove(item)
+        at_once.remove(seed)
         return NOTE
 
     async def scenario() -> None:
         seeds = Seeds(ServeSettings(), lambda _: read)
-        long = asyncio.create_task(seeds.read(GenerationRequest(id="long", seed=bytes(LONG_SEED + 1))))
+        long = asyncio.create_task(seeds.read(File("long", bytes(LONG_SEED + 1))))
         await asyncio.sleep(0.05)
-        short = await asyncio.wait_for(seeds.read_many([ITEM] * 20), 5)
+        short = await asyncio.wait_for(seeds.read_many([ITEM.seed] * 20), 5)
         assert (len(short), long.done()) == (20, False)
         may_end.set()
         await long

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
+from asked import request
 
 from emoray.dataset.corpus import CorpusSummary
 from emoray.model.training import Standing
@@ -19,7 +20,6 @@ from emoray.pipeline.ingest import record_files
 from emoray.pipeline.metrics import TABLE, Metric, record, timed
 from emoray.pipeline.serve_application import record_response, recorded_call, tell
 from emoray.pipeline.worker import record_rows
-from emoray.request import GenerationRequest
 
 DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana.json"
 SUFFIX = {"counter": "_total", "gauge": "", "histogram": "_bucket"}
@@ -134,7 +134,7 @@ def test_serve_records_batches_and_what_was_not_answered(recorded):
         pass
     assert recorded.sums("emoray_serve_batch_size") == {"composer": 5}
     assert list(recorded.sums("emoray_serve_stage_seconds")) == ["composer"]
-    item = GenerationRequest(id="a", seed=b"x")
+    item = request("a")
     for err in (BackPressureError(num_queued_requests=1, max_queued_requests=1), TimeoutError(), TypeError()):
         tell(item, err)
     assert recorded.sums("emoray_serve_requests_total") == {"busy": 2, "bug": 1}

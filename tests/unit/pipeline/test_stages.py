@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asked import request
 
 from emoray.config import BaselinePreset
 from emoray.dataset.clusters import EmotionClusters
@@ -21,7 +22,7 @@ from emoray.notes import as_notes
 from emoray.pipeline.failures import together_or_alone
 from emoray.pipeline.serve_application import answer_together, in_pieces
 from emoray.pipeline.worker import LOADERS
-from emoray.request import GenerationRequest, Result
+from emoray.request import File, GenerationRequest, Result
 from emoray.web.settings import ServeSettings
 from emoray.writers.midi import midi_bytes
 
@@ -88,19 +89,17 @@ async def outcomes(
 
 def test_an_item_goes_through_all_stages():
     face = Evidence(status="ok", label=-1, valence=-0.9, faces=1, backend="fake")
-    result = answered(GenerationRequest(id="a", seed=b"x", picture=b"y"), face=face)
+    result = answered(request("a", image=b"y"), face=face)
     assert (result.status, result.label, result.seed_notes, result.notes) == ("ok", -1, 1, 2)
 
 
 def test_a_bad_seed_is_a_failed_result():
-    result = answered(
-        GenerationRequest(id="a", seed=b"x", valence=1.0), seed=MidiError("seed", "is text; export it")
-    )
+    result = answered(request("a"), seed=MidiError("seed", "is text; export it"))
     assert (result.status, result.error) == ("failed", "seed: is text; export it")
 
 
 def test_what_the_stages_refuse_is_a_failed_result():
-    item = GenerationRequest(id="a", seed=b"x", picture=b"y", valence=1.0)
+    item = request("a", image=b"y", emotion=1.0)
     ok = Evidence(status="ok", label=1, valence=1.0)
     assert answered(item, face=FaceError("face", "no weights; fetch them")).status == "failed"
     assert (
@@ -109,20 +108,17 @@ def test_what_the_stages_refuse_is_a_failed_result():
 
 
 def test_a_bug_in_a_stage_is_the_exception_of_its_item():
-    item = GenerationRequest(id="a", seed=b"x", picture=b"y", valence=1.0)
+    item = request("a", image=b"y", emotion=1.0)
     ok = Evidence(status="ok", label=1, valence=1.0)
     for bug in ({"face": KeyError()}, {"face": ok, "seed": KeyError()}, {"face": ok, "composed": KeyError()}):
         assert isinstance(answered(item, **bug), KeyError)
 
 
 def test_items_that_are_answered_together_keep_their_order_and_harm_no_neighbour():
-    def read(item: GenerationRequest) -> Any:
-        return {b"good": SEED, b"text": MidiError("seed", "is text"), b"bug": KeyError()}[item.seed]
+    def read(seed: File) -> Any:
+        return {b"good": SEED, b"text": MidiError("seed", "is text"), b"bug": KeyError()}[seed.content]
 
-    items = [
-        GenerationRequest(id=seed.decode(), seed=seed, valence=1.0)
-        for seed in (b"bug", b"good", b"text", b"good")
-    ]
+    items = [request(seed.decode(), seed) for seed in (b"bug", b"good", b"text", b"good")]
     bug, good, text, again = asyncio.run(outcomes(items, seed=read))
     assert isinstance(bug, KeyError)
     assert [(one.id, one.status) for one in (good, text, again)] == [
@@ -135,24 +131,21 @@ def test_a_picture_goes_to_the_item_that_brought_it():
         return Evidence(status="ok", label=1 if picture == b"happy" else -1, valence=0.5, backend="fake")
 
     pictures = [None, b"happy", None, b"sad"]
-    items = [
-        GenerationRequest(id=str(n), seed=b"x", picture=picture, valence=1.0)
-        for n, picture in enumerate(pictures)
-    ]
+    items = [request(str(n), image=picture, emotion=1.0) for n, picture in enumerate(pictures)]
     results = asyncio.run(outcomes(items, face=face))
     assert [result.backend for result in results] == [None, "fake", None, "fake"]
 
 
 def test_the_seed_reader_is_not_sent_the_picture():
-    seen: list[GenerationRequest] = []
+    seen: list[File] = []
 
-    def read(item: GenerationRequest) -> Any:
-        seen.append(item)
+    def read(seed: File) -> Any:
+        seen.append(seed)
         return SEED
 
     face = Evidence(status="ok", label=1, valence=1.0)
-    answered(GenerationRequest(id="a", seed=b"x", picture=b"y"), face=face, seed=read)
-    assert (seen[0].picture, seen[0].seed) == (None, b"x")
+    answered(request("a", image=b"y"), face=face, seed=read)
+    assert seen == [File("seed", b"x")]
 
 
 def test_the_real_stages_answer_an_item_together(tmp_path):
@@ -161,9 +154,9 @@ def test_the_real_stages_answer_an_item_together(tmp_path):
     settings = ServeSettings(checkpoint=untrained(tmp_path), faces="fer-mini")
     composer, guidance = LOADERS.composer(settings)
     items = [
-        GenerationRequest(id="a", seed=midi_bytes(SEED), valence=1.0, notes=3),
-        GenerationRequest(id="b", seed=b"text", valence=1.0),
-        GenerationRequest(id="c", seed=midi_bytes(SEED), picture=b"no picture"),
+        request("a", midi_bytes(SEED), notes=3),
+        request("b", b"text"),
+        request("c", midi_bytes(SEED), b"no picture"),
     ]
     a, b, c = generate_results(
         items,

@@ -33,7 +33,7 @@ TWO_CORES = Machines(nodes=1, cpus=2)
 def test_the_time_of_a_batch_is_what_one_worker_does_one_after_the_other():
     """640 rows on two workers: five shards of 64 each."""
     made = plan(WORK, TWO_CORES, COSTS)
-    assert made.shard == 64
+    assert made.shard_rows == 64
     shard = (2.0 + 100 * 0.01) + 64 * (0.001 + 150 * 0.0001 + 0.002) + estimate.GRAIN_WORKER
     models = 2 * 3.0  # of the driver, then of the workers
     assert made.seconds == pytest.approx(START + models + 640 * 0.0001 + 5 * shard)

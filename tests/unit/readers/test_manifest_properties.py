@@ -1,4 +1,4 @@
-"""Manifests of any bytes: an error of the whole, or one entry a row whose files lie inside the root."""
+"""Manifests of any bytes: an error of the whole, or a request or an error a row; no file outside the root."""
 
 import csv
 import io
@@ -39,20 +39,19 @@ def test_any_bytes_are_refused_or_read_row_by_row(door, data):
 
 @SETTINGS
 @given(rows=ROWS)
-def test_every_row_of_json_becomes_an_entry_in_its_place(rows, tmp_path):
+def test_every_row_of_json_is_read_or_has_its_reason(rows):
     data = "\n".join(json.dumps(row) for row in rows).encode()
-    entries = read_manifest(data, name="m.jsonl", root=tmp_path)
-    assert [entry.row for entry in entries] == [*range(1, len(rows) + 1)]
+    assert len(read_manifest(data, name="m.jsonl")) == len(rows)
     DOORS["jsonl"].enter(data)
 
 
 @SETTINGS
 @given(rows=ROWS)
-def test_every_row_of_csv_becomes_an_entry_in_its_place(rows, tmp_path):
+def test_every_row_of_csv_is_read_or_has_its_reason(rows):
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, COLUMNS)
     writer.writeheader()
     writer.writerows(rows)
     data = file.getvalue().encode(errors="replace")
-    assert len(read_manifest(data, name="m.csv", root=tmp_path)) == len(rows)
+    assert len(read_manifest(data, name="m.csv")) == len(rows)
     DOORS["csv"].enter(data)

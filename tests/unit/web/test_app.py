@@ -11,11 +11,14 @@ import httpx
 import pytest
 
 from emoray.errors import ConfigError
-from emoray.request import GenerationRequest, Result
+from emoray.notes import as_notes
+from emoray.request import REQUEST_OPTIONS, File, GenerationRequest, Result
 from emoray.web.app import build_app
 from emoray.web.settings import HttpSettings
+from emoray.writers.midi import midi_bytes
 
-MIDI = b"MThd not really"
+MUSIC = as_notes([0.0, 0.5, 1.0], [0.4] * 3, [60, 62, 64], [80] * 3)
+MIDI = midi_bytes(MUSIC)
 
 
 class Busy(Exception):
@@ -23,17 +26,23 @@ class Busy(Exception):
 
 
 class Stage:
-    """Answers every item alike and remembers it."""
+    """Answers every request alike and remembers it."""
 
     def __init__(self, answer: Result | Exception | None = None, ready: str | Exception = "original") -> None:
-        self.given, self.state, self.items = answer, ready, list[GenerationRequest]()
+        self.given, self.state, self.asked = answer, ready, list[GenerationRequest]()
 
-    async def answer(self, item: GenerationRequest) -> Result:
-        self.items.append(item)
+    async def answer(self, request: GenerationRequest) -> Result:
+        self.asked.append(request)
         if isinstance(self.given, Exception):
             raise self.given
         return self.given or Result(
-            id=item.id, status="ok", midi=MIDI, label=1, valence=0.5, seed_notes=3, notes=4
+            id=request.id,
+            emotion_from="emotion",
+            label=1,
+            valence=0.5,
+            random_seed=request.random_seed or request.derived_random_seed(),
+            seed_notes=2,
+            music=MUSIC,
         )
 
     async def ready(self) -> str:
@@ -74,59 +83,58 @@ def test_a_seed_and_an_emotion_give_midi_and_what_is_known_of_it():
     assert response.headers["content-type"] == "audio/midi"
     assert response.headers["content-disposition"] == 'attachment; filename="emoray-happy-7.mid"'
     known = {
-        name: response.headers.get(f"x-emoray-{name}") for name in ("label", "valence", "notes", "backend")
+        name: response.headers.get(f"x-emoray-{name}")
+        for name in ("label", "valence", "emotion-from", "notes", "seed-notes", "random-seed", "backend")
     }
-    assert known == {"label": "1", "valence": "0.5", "notes": "4", "backend": None}
-    assert response.headers["x-emoray-seed-notes"] == "3"
+    assert known == {
+        "label": "1", "valence": "0.5", "emotion-from": "emotion", "notes": "1", "seed-notes": "2",
+        "random-seed": "7", "backend": None,
+    }  # fmt: skip
 
 
-def test_every_option_reaches_the_item():
+def test_every_option_reaches_the_request():
     stage = Stage()
     options = {
-        "emotion": "-0.5", "notes": "9", "seconds": "2.5", "temperature": "0", "strength": "2",
-        "random_seed": "7", "guidance": "none", "without_seed": "true",
+        "emotion": "-0.5", "arousal": "0.25", "curve": "[[0, 1], [9, -1, 0]]", "notes": "9", "seconds": "2.5",
+        "temperature": "0", "top_p": "0.5", "strength": "2", "random_seed": "7", "guidance": "none",
+        "without_seed": "true",
     }  # fmt: skip
+    assert options.keys() == REQUEST_OPTIONS.keys() - {"id", "seed", "image"}
     generate(stage, files={"seed": b"tune", "image": b"face"}, data=options)
-    (item,) = stage.items
-    assert (item.seed, item.picture, item.valence, item.notes, item.seconds) == (
-        b"tune",
-        b"face",
-        -0.5,
-        9,
-        2.5,
+    [request] = stage.asked
+    expected = GenerationRequest(
+        id=request.id, seed=File("seed", b"tune"), image=File("image", b"face"), **options
     )
-    assert (item.temperature, item.strength, item.random_seed, item.guidance) == (0.0, 2.0, 7, "none")
-    assert item.without_seed is True
+    assert request == expected
 
 
-def test_arousal_and_curve_reach_the_item():
+def test_a_field_that_is_sent_empty_is_left_out():
     stage = Stage()
-    generate(stage, files={"seed": b"tune"}, data={"emotion": "calm", "top_p": "0.5"})
-    generate(stage, files={"seed": b"tune"}, data={"emotion": "calm", "arousal": "0.25"})
-    generate(stage, files={"seed": b"tune"}, data={"curve": "[[0, 1], [9, -1, 0]]"})
-    assert [(item.valence, item.arousal) for item in stage.items] == [(1, -1), (1, 0.25), (None, None)]
-    assert stage.items[0].top_p == 0.5
-    assert stage.items[2].curve == ((0.0, 1.0, 1.0), (9.0, -1.0, 0.0))
+    generate(stage, files={"seed": b"tune"}, data={"emotion": "calm", "notes": "", "curve": ""})
+    assert stage.asked[0].asked.keys() == {"id", "seed", "emotion", "arousal"}
 
 
-def test_a_random_seed_is_drawn_and_named_so_that_the_answer_can_be_repeated():
+def test_the_random_seed_follows_from_the_content_and_is_named():
     stage = Stage()
     sent = {"files": {"seed": b"tune"}, "data": {"emotion": "sad"}}
-    drawn = [int(generate(stage, **sent).headers["x-emoray-random-seed"]) for _ in range(2)]
-    assert drawn == [item.random_seed for item in stage.items]
-    assert drawn[0] != drawn[1]
+    named = [generate(stage, **sent).headers["x-emoray-random-seed"] for _ in range(2)]
+    derived = GenerationRequest(seed=File("a.mid", b"tune"), emotion=-1).derived_random_seed()
+    assert named == [str(derived)] * 2
 
 
 def test_an_image_alone_is_enough():
     stage = Stage()
     assert generate(stage, files={"seed": b"tune", "image": b"face"}).status_code == 200
-    assert (stage.items[0].picture, stage.items[0].valence) == (b"face", None)
+    assert (stage.asked[0].image, stage.asked[0].emotion) == (File("image", b"face"), None)
 
 
 @pytest.mark.parametrize(
     ("data", "subject"),
     [
-        ({}, "image"),
+        ({}, "emotion"),
+        ({"emotion": "sad", "guidance": "louder"}, "guidance"),
+        ({"emotion": "sad", "without_seed": "perhaps"}, "without_seed"),
+        ({"emotion": "sad", "image": "a text"}, "image"),
         ({"emotion": "joyful"}, "emotion"),
         ({"emotion": "nan"}, "emotion"),
         ({"curve": "[[9, 1], [0, 1]]"}, "curve"),
@@ -145,7 +153,7 @@ def test_an_image_alone_is_enough():
 def test_a_bad_option_is_refused_by_its_name(data, subject):
     stage = Stage()
     assert error(generate(stage, files={"seed": b"tune"}, data=data)) == (422, subject)
-    assert not stage.items
+    assert not stage.asked
 
 
 def test_a_missing_seed_is_named():
@@ -163,7 +171,7 @@ def test_a_form_that_is_damaged_is_refused():
 
 
 def test_what_the_readers_refuse_is_the_callers_to_mend():
-    failed = Result(id="a", status="failed", error="seed: holds no notes; give music: at least one note")
+    failed = Result(id="a", error="seed: holds no notes; give music: at least one note")
     response = generate(Stage(failed), files={"seed": b"tune"}, data={"emotion": "sad"})
     assert error(response) == (422, "seed")
     assert response.json()["error"]["reason"] == "holds no notes; give music: at least one note"
@@ -184,7 +192,7 @@ def test_a_bug_is_a_500_that_shows_nothing_of_it():
 def test_a_request_that_takes_too_long_is_given_up():
     stage = Stage()
 
-    async def never(item: GenerationRequest) -> Result:
+    async def never(request: GenerationRequest) -> Result:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -209,7 +217,7 @@ def test_no_upload_touches_the_disk(monkeypatch):
     stage, picture = Stage(), b"x" * 3_000_000
     response = generate(stage, files={"seed": b"tune", "image": picture})
     assert response.status_code == 200
-    assert stage.items[0].picture == picture
+    assert stage.asked[0].image == File("image", picture)
 
 
 def test_a_file_that_is_too_large_is_refused():
@@ -222,7 +230,7 @@ def test_the_token_guards_music_and_not_health():
     stage, http = Stage(), HttpSettings(token="open sesame")
     sent = {"files": {"seed": b"tune"}, "data": {"emotion": "sad"}}
     assert error(generate(stage, http=http, **sent)) == (401, "token")
-    assert not stage.items
+    assert not stage.asked
     assert (
         generate(stage, http=http, headers={"authorization": "Bearer open sesame"}, **sent).status_code == 200
     )
@@ -236,9 +244,10 @@ def test_the_documentation_names_options_errors_and_an_example():
     assert "audio/midi" in generate["responses"]["200"]["content"]
     assert "X-Emoray-Random-Seed" in generate["responses"]["200"]["headers"]
     assert "curl" in generate["description"]
-    form = page["components"]["schemas"]["Body_generate_v1_generate_post"]
+    form = generate["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["required"] == ["seed"]
-    assert {"image", "emotion", "without_seed"} <= form["properties"].keys()
+    assert form["properties"].keys() == REQUEST_OPTIONS.keys() - {"id"}
+    assert form["properties"]["notes"]["maximum"] == 20_000
     assert page["components"]["schemas"]["Reason"]["properties"]["subject"]["examples"]
 
 
