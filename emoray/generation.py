@@ -161,9 +161,10 @@ def failed(request: GenerationRequest, error: EmorayError) -> Result:
     return Result(id=request.id, error=str(error), emotion=request.emotion)
 
 
-def broken(request: GenerationRequest, what: str) -> Result:
+def broken(request_id: str, what: str) -> Result:
     """The result of a request that brought out a bug."""
-    return failed(request, RequestError(request.id, f"unexpected {what}; a bug, the log has its traceback"))
+    error = RequestError(request_id, f"unexpected {what}; a bug, the log has its traceback")
+    return Result(id=request_id, error=str(error))
 
 
 def write(result: Result) -> bytes | None:

@@ -2,7 +2,7 @@
 
 Conventions
 -----------
-A message about a row carries its id: ``log.warning(..., extra={"row": 3, "item": "a"})``. No message holds
+A message about a row carries its id: ``log.warning(..., extra={"row": 3, "request": "a"})``. No message holds
 what a file holds. The format is set by ``EMORAY_LOG`` in the driver and, as Ray's setup hook, in each worker
 and replica, whose lines Ray keeps in ``logs/worker-*.err``. This formatter and not ``ray.LoggingConfig``,
 because that one names its keys otherwise, leaves Serve's replicas out and needs Ray.
@@ -18,12 +18,12 @@ from datetime import UTC, datetime
 
 VARIABLE = "EMORAY_LOG"
 LOG_FORMATS = ("text", "json")
-ABOUT = ("row", "item")
+ABOUT = ("row", "request")
 """What a message may be about."""
 
 
 class TextFormatter(logging.Formatter):
-    """``2026-11-25 12:00:00,000 WARNING emoray.batch.shard: failed: ... (row 3, item a)``."""
+    """``2026-11-25 12:00:00,000 WARNING emoray.batch.shard: failed: ... (row 3, request a)``."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -35,7 +35,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """``time level logger message``, and where there is one ``row``, ``item`` and ``traceback``."""
+    """``time level logger message``, and where there is one ``row``, ``request`` and ``traceback``."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, whatever the message holds."""

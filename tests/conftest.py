@@ -109,7 +109,7 @@ def worker_log(ray_cluster: Path) -> Callable[[str], list[dict[str, Any]]]:
         for _ in range(100):
             text = "".join(path.read_text(errors="replace") for path in ray_cluster.glob("worker-*.err"))
             lines = [json.loads(line) for line in text.splitlines() if line.startswith('{"time"')]
-            if found := [line for line in lines if line.get("item") == item_id]:
+            if found := [line for line in lines if line.get("request") == item_id]:
                 return found
             time.sleep(0.1)
         return []

@@ -38,14 +38,14 @@ _PACKAGES = ("emoray", "ray", "torch", "numpy", "pyarrow", "symusic", "scipy", "
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSettings:
-    """How a manifest is answered."""
+    """How the requests of a manifest are generated."""
 
     checkpoint: Path | None = None
     """None: the one that ships with emoray. Every node must see the same path."""
     guidance: str | None = None
-    """Of rows that name none; None is what the checkpoint prescribes."""
+    """Of requests that name none; None is what the checkpoint prescribes."""
     strength: float = 1.0
-    """Of rows that name none."""
+    """Of requests that name none."""
     without_seed: bool = False
     """Leave the seeds' notes out of the music."""
     faces: str = "auto"
@@ -55,17 +55,17 @@ class BatchSettings:
     threshold: float = THRESHOLD
     """Of the face reader: below this confidence it abstains."""
     engine: str = "serve"
-    """``serve`` answers through Ray Serve, ``data`` inside the workers; the music is the same."""
+    """``serve`` generates through Ray Serve, ``data`` inside the workers; the music is the same."""
     workers: int | None = None
     """Ray Data actors; None is what suits the engine."""
     worker_cpus: float | None = None
     """CPUs that Ray sets aside for each worker; None is what suits the engine."""
     window: int | None = None
-    """Items under way in Serve at once, over all workers; None is what keeps its composers busy."""
+    """Requests under way in Serve at once, over all workers; None is what keeps its composers busy."""
     timeout: float = 300.0
-    """Seconds for one attempt at one item; items that are answered together share theirs."""
+    """Seconds for one attempt at one request; requests that are generated together share theirs."""
     attempts: int = 5
-    """How often an item is tried when its worker or its replica dies, or Serve is overloaded."""
+    """How often a request is tried when its worker or its replica dies, or Serve is overloaded."""
     shard_rows: int | None = None
     """Rows that are committed together, what a crash can cost; None is at most ``MOST_ROWS``, so that the
     workers end together."""

@@ -1,13 +1,13 @@
-"""Grain: the rows that are answered and committed together, as one worker does it; without Ray.
+"""Shard: the rows that one worker generates and commits together; without Ray.
 
-Whatever is wrong with a row ends up in its results row. What is wrong with the folder (disk full, lock taken
-over, Serve gone) is the ``problem`` of the shard, which the driver raises: it would hit every other shard as
-well.
+Whatever is wrong with a row is the error of its stored row. What is wrong with the folder (disk full, lock
+taken over, Serve gone) is the ``problem`` of the shard, which the driver raises: it would hit every other
+shard as well.
 
-A row can also end the process that answers it (out of memory, a crash in a library), or never end. The worker
-that finds that its shard killed another (``publish.py``) asks no longer for all rows together but for one
-after the other, each in a process of its own. So the row at fault is found, tried a few times and failed, and
-its neighbours are answered.
+A request can also end the process that works on it (out of memory, a crash in a library), or never end. A
+worker that finds that its shard killed another (``publish.py``) no longer generates all rows together but one
+after the other, each in a process of its own. So the request at fault is found, tried a few times and failed,
+and its neighbours get their music.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from emoray.batch.publish import count_deaths, refuse_overtaken
 from emoray.batch.stored_manifest import CheckedRow, read_manifest_rows
 from emoray.config import Limits
 from emoray.errors import BatchError, ClusterError, RequestError
-from emoray.generation import failed, write
+from emoray.generation import broken, failed, write
 from emoray.readers.manifest import read_files
 from emoray.request import GenerationRequest, Result
 from emoray.storage import StoragePath
@@ -34,11 +34,11 @@ from emoray.storage import StoragePath
 log = logging.getLogger(__name__)
 
 Engine = Callable[[Sequence[GenerationRequest]], list[tuple[Result, int]]]
-"""Items to (result, attempts it took), in order; it raises for nothing that a single item brings along."""
-Tell = Callable[[Sequence[StoredRow]], None]
-"""Is told the rows that were answered and committed."""
+"""Requests to (result, attempts it took), in order; it raises nothing that a single request brings along."""
+OnCommit = Callable[[Sequence[StoredRow]], None]
+"""Gets the rows of a shard that were generated anew, once they are committed."""
 MOST_BYTES = 256_000_000
-"""Of seeds and pictures in memory before they are answered: a shard of large recordings goes in pieces."""
+"""Seeds and pictures that are in memory at once: a shard of large recordings goes in pieces."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,32 +79,32 @@ def process_shards(
     work: Work,
     build: Callable[[], Engine],
     alone: Engine | None = None,
-    tell: Tell = lambda _: None,
+    on_commit: OnCommit = lambda _: None,
 ) -> pa.Table:
     """[shard] to rows of ``SUMMARY``: a task of Ray Data."""
     drive = (str(work.layout.out), work.fencing_token)
 
-    def engine(items: Sequence[GenerationRequest]) -> list[tuple[Result, int]]:
-        if drive not in _engines:  # only now: a shard whose items go alone needs none
+    def engine(requests: Sequence[GenerationRequest]) -> list[tuple[Result, int]]:
+        if drive not in _engines:  # only now: a shard whose requests go alone needs none
             _engines.clear()
             _engines[drive] = build()
-        return _engines[drive](items)
+        return _engines[drive](requests)
 
-    done = [process_shard(work, number, engine, alone, tell) for number in shards["shard"].to_pylist()]
+    done = [process_shard(work, number, engine, alone, on_commit) for number in shards["shard"].to_pylist()]
     return pa.Table.from_pylist(done, SUMMARY)
 
 
 def process_shard(
-    work: Work, number: int, engine: Engine, alone: Engine | None = None, tell: Tell = lambda _: None
+    work: Work, number: int, engine: Engine, alone: Engine | None = None, on_commit: OnCommit = lambda _: None
 ) -> dict[str, Any]:
-    """Answer a shard and commit it.
+    """Generate the music of a shard and commit it.
 
     Args:
         work: what the run is.
         number: of the shard.
-        engine: answers its items together.
-        alone: answers them apart, once a worker died over them; None is ``engine`` again.
-        tell: is told the rows once they are committed.
+        engine: generates all rows together.
+        alone: generates each apart, once a worker died over the shard; None is ``engine`` again.
+        on_commit: gets the rows that were generated, once they are committed.
 
     Returns:
         ``shard``, ``rows``, ``ok``, ``failed`` and ``problem``: subject and reason why it could not be
@@ -115,14 +115,14 @@ def process_shard(
         with count_deaths(work.layout.part(number), work.fencing_token) as deaths:
             if deaths >= work.attempts:
                 raise _fatal(work, number, deaths)
-            rows, kept, music = _answered(work, number, alone if alone and deaths else engine)
+            rows, kept, music = _generated(work, number, alone if alone and deaths else engine)
             refuse_overtaken(work.layout.out, work.fencing_token)
             ledger.commit(work.layout, number, rows, music)
     except (BatchError, ClusterError) as err:
         return {"shard": number, "rows": 0, "ok": 0, "failed": 0, "problem": [str(err.subject), err.reason]}
-    fresh = [row for row in rows if row["row"] not in kept]
-    _log_failures(fresh)
-    tell(fresh)
+    generated = [row for row in rows if row["row"] not in kept]
+    _log_failures(generated)
+    on_commit(generated)
     ok = sum(row["status"] == "ok" for row in rows)
     return {"shard": number, "rows": len(rows), "ok": ok, "failed": len(rows) - ok, "problem": None}
 
@@ -136,10 +136,10 @@ def _fatal(work: Work, number: int, deaths: int) -> BatchError:
 def _log_failures(rows: Sequence[StoredRow]) -> None:
     for row in rows:
         if row["status"] != "ok":
-            log.warning("failed: %s", row["error"], extra={"row": row["row"], "item": row["id"]})
+            log.warning("failed: %s", row["error"], extra={"row": row["row"], "request": row["id"]})
 
 
-def _answered(work: Work, number: int, engine: Engine) -> tuple[list[StoredRow], set[int], dict[str, bytes]]:
+def _generated(work: Work, number: int, engine: Engine) -> tuple[list[StoredRow], set[int], dict[str, bytes]]:
     """The shard's stored rows, in order, which of them are kept from before, and the music that is new."""
     manifest = dict(zip(work.layout.rows_of(number), read_manifest_rows(work.layout, number), strict=True))
     before = (ledger.read_part(work.layout, number) or []) if work.again else []
@@ -148,21 +148,30 @@ def _answered(work: Work, number: int, engine: Engine) -> tuple[list[StoredRow],
     music: dict[str, bytes] = {}
     for batch in _batches([pair for pair in manifest.items() if pair[0] not in kept], work):
         started = time.monotonic()
-        answers = iter(engine([asked for _, asked in batch if isinstance(asked, GenerationRequest)]))
+        results = iter(engine([asked for _, asked in batch if isinstance(asked, GenerationRequest)]))
         found = [
-            (row, *next(answers))
+            (row, *next(results))
             if isinstance(asked, GenerationRequest)
             else (row, asked, int(isinstance(manifest[row], GenerationRequest)))  # its files are not there
             for row, asked in batch
         ]
         milliseconds = round(1000 * (time.monotonic() - started) / len(batch))  # each has its share
         for row, result, attempts in found:
-            data = write(result)
+            stored, data = _written(result)
             attempts += rows[row]["attempts"] if row in rows else 0
-            rows[row] = stored_row(row, result, data, attempts=attempts, milliseconds=milliseconds)
+            rows[row] = stored_row(row, stored, data, attempts=attempts, milliseconds=milliseconds)
             if data is not None:
                 music[rows[row]["midi"]] = data
     return [rows[row] for row in work.layout.rows_of(number)], kept, music
+
+
+def _written(result: Result) -> tuple[Result, bytes | None]:
+    """The result and the bytes of its music; a bug in writing is the error of this row alone."""
+    try:
+        return result, write(result)
+    except Exception as err:
+        log.exception("unexpected error", extra={"request": result.id})
+        return broken(result.id, f"{type(err).__name__}: {err}".splitlines()[0]), None
 
 
 def _batches(

@@ -197,7 +197,7 @@ def _answer_bounded(
                 raise
             kind = type(err).__name__
             record("emoray_batch_retries_total", reason=kind)
-            log.warning("attempt %d, alone, failed: %s", attempt, kind, extra={"item": item.id})
+            log.warning("attempt %d, alone, failed: %s", attempt, kind, extra={"request": item.id})
     times = "once" if attempts == 1 else f"{attempts} times"
     reason = f"ended its process {times}, even alone (out of memory, or a crash); take it out or give it more"
     return failed(item, ClusterError(item.id, reason)), attempts

@@ -146,16 +146,16 @@ def tell(item: GenerationRequest, outcome: Result | Exception) -> None:
     if isinstance(outcome, Result):
         record("emoray_serve_requests_total", outcome=outcome.status)
         if outcome.error is not None:
-            log.warning("failed: %s", outcome.error, extra={"item": item.id})
+            log.warning("failed: %s", outcome.error, extra={"request": item.id})
         return
     busy = is_transient(outcome)
     record("emoray_serve_requests_total", outcome="busy" if busy else "bug")
     if isinstance(outcome, BackPressureError):
         record("emoray_serve_refusals_total")
     if busy:
-        log.warning("not answered: %s", type(outcome).__name__, extra={"item": item.id})
+        log.warning("not answered: %s", type(outcome).__name__, extra={"request": item.id})
     else:
-        log.error("unexpected error", exc_info=outcome, extra={"item": item.id})
+        log.error("unexpected error", exc_info=outcome, extra={"request": item.id})
 
 
 def record_response(path: str, status: int) -> None:

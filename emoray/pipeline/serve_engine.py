@@ -150,7 +150,7 @@ def _answer(
         if not is_transient(outcome):
             return _unexpected(item, outcome), attempt
         record("emoray_batch_retries_total", reason=_name(outcome))
-        log.warning("attempt %d failed: %s", attempt, _name(outcome), extra={"item": item.id})
+        log.warning("attempt %d failed: %s", attempt, _name(outcome), extra={"request": item.id})
         died += not is_any(outcome, busy())
         if died == deaths:
             return None
@@ -173,9 +173,9 @@ def _call(handle: Any, items: Sequence[GenerationRequest], timeout_s: float) -> 
 def _unexpected(item: GenerationRequest, err: Exception) -> Result:
     if isinstance(err, RayServeException):
         raise ClusterError("serve", f"the application is gone ({err}); start the batch again") from err
-    log.error("unexpected error", exc_info=err, extra={"item": item.id})
+    log.error("unexpected error", exc_info=err, extra={"request": item.id})
     what = f"{_name(err)}: {_last_line(getattr(err, 'cause', None) or err)}"
-    return broken(item, what)
+    return broken(item.id, what)
 
 
 def _gave_up(item: GenerationRequest, err: Exception, attempts: int) -> Result:

@@ -74,7 +74,7 @@ def process_shards_recorded(
     shards: pa.Table, work: Work, build: Callable[[], Engine], alone: Engine | None
 ) -> pa.Table:
     """``process_shards``: runs in a worker."""
-    done = process_shards(shards, work, build, alone, tell=record_rows)
+    done = process_shards(shards, work, build, alone, on_commit=record_rows)
     for problem in done["problem"].to_pylist():
         record("emoray_batch_shards_total", outcome="committed" if problem is None else "refused")
     return done
@@ -112,7 +112,7 @@ def answer_each(
         return [(result, 1) for result in answer(items)] if items else []
     except Exception as err:
         if len(items) == 1:
-            log.exception("unexpected error", extra={"item": items[0].id})
-            return [(broken(items[0], f"{type(err).__name__}: {err}".splitlines()[0]), 1)]
+            log.exception("unexpected error", extra={"request": items[0].id})
+            return [(broken(items[0].id, f"{type(err).__name__}: {err}".splitlines()[0]), 1)]
         half = len(items) // 2
         return answer_each(items[:half], answer) + answer_each(items[half:], answer)

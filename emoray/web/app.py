@@ -1,4 +1,4 @@
-"""HTTP: a picture or an emotion and a seed in, MIDI out. The app knows no Ray; it is given what answers.
+"""HTTP: a picture or an emotion and a seed in, MIDI out. The app knows no Ray; it is given what generates.
 
 Conventions
 -----------
@@ -33,7 +33,7 @@ from emoray.web.settings import HttpSettings
 
 log = logging.getLogger(__name__)
 
-Answer = Callable[[GenerationRequest], Awaitable[Result]]
+Generate = Callable[[GenerationRequest], Awaitable[Result]]
 Ready = Callable[[], Awaitable[str]]
 IsTransient = Callable[[BaseException], bool]
 
@@ -132,18 +132,18 @@ def _form_schema() -> dict[str, Any]:
 
 
 class Failure(Exception):
-    """An answer that is an error of the caller's making or a transient one."""
+    """An error of the caller's making, or a transient one."""
 
     def __init__(self, status: int, subject: str, reason: str) -> None:
         super().__init__(status, subject, reason)
         self.status, self.subject, self.reason = status, subject, reason
 
 
-def build_app(answer: Answer, ready: Ready, is_transient: IsTransient, settings: HttpSettings) -> App:
-    """The door: guards, and behind them the app.
+def build_app(generate: Generate, ready: Ready, is_transient: IsTransient, settings: HttpSettings) -> App:
+    """The app behind its guards.
 
     Args:
-        answer: an item to its result; what it raises is a bug, or is_transient.
+        generate: a request to its result; what it raises is a bug, or is_transient.
         ready: the default guidance mode; raises or waits while no composer is alive.
         is_transient: whether the same call may succeed a moment later.
         settings: token, largest body, longest wait.
@@ -179,9 +179,9 @@ def build_app(answer: Answer, ready: Ready, is_transient: IsTransient, settings:
         },
         tags=["music"],
     )
-    async def generate(request: Request) -> Response:
+    async def post_generate(request: Request) -> Response:
         asked = await _asked(request)
-        return await music(await _within(answer(asked), settings.timeout, is_transient))
+        return await music(await _within(generate(asked), settings.timeout, is_transient))
 
     return guarded(app, token=settings.token, max_body=settings.max_body, max_held=settings.max_held)
 
@@ -248,11 +248,11 @@ async def music(result: Result) -> Response:
     return Response(data, media_type="audio/midi", headers=headers)
 
 
-async def _within(answer: Awaitable[Any], seconds: float, is_transient: IsTransient) -> Any:
-    """Wait for an answer, and turn what is transient into a 503."""
+async def _within(waiting: Awaitable[Any], seconds: float, is_transient: IsTransient) -> Any:
+    """Wait so long, and turn what is transient into a 503."""
     try:
         async with asyncio.timeout(seconds):
-            return await answer
+            return await waiting
     except Exception as err:
         if not isinstance(err, TimeoutError) and not is_transient(err):
             raise

@@ -23,7 +23,7 @@ class ServeSettings:
     checkpoint: Path | None = None
     """None: the one that ships with emoray. Every node must see the same path."""
     guidance: str | None = None
-    """None: what the checkpoint prescribes, for items that name none."""
+    """None: what the checkpoint prescribes, for requests that name none."""
     faces: str = "auto"
     """The face backend."""
     app: str = "emoray"
@@ -60,7 +60,7 @@ class ServeSettings:
 
     @property
     def in_flight(self) -> int:
-        """Items worth having under way: as many wait for each network as it is at."""
+        """Requests worth having under way: as many wait for each network as it is at."""
         return self.composer_replicas * 2 * self.max_batch_size
 
 

@@ -35,12 +35,13 @@ def _raised() -> object:
 
 
 def test_a_json_line_is_one_object_that_names_its_row():
-    line = logged(JsonFormatter(), "failed: %s", "two\nlines", row=3, item="a")
+    line = logged(JsonFormatter(), "failed: %s", "two\nlines", row=3, request="a")
     assert "\n" not in line
     found = json.loads(line)
     assert found.pop("time").endswith("+00:00")
     assert found == {
-        "level": "WARNING", "logger": "emoray.batch", "message": "failed: two\nlines", "row": 3, "item": "a"
+        "level": "WARNING", "logger": "emoray.batch", "message": "failed: two\nlines", "row": 3,
+        "request": "a",
     }  # fmt: skip
 
 
@@ -48,12 +49,12 @@ def test_a_traceback_stays_on_the_line():
     line = logged(JsonFormatter(), "unexpected error", error=True)
     assert "\n" not in line
     assert "KeyError" in json.loads(line)["traceback"]
-    assert {"row", "item"}.isdisjoint(json.loads(line))
+    assert {"row", "request"}.isdisjoint(json.loads(line))
 
 
 def test_a_text_line_names_its_row_too():
-    assert logged(TextFormatter(), "failed", row=3, item="a").endswith(
-        "WARNING emoray.batch: failed (row 3, item a)"
+    assert logged(TextFormatter(), "failed", row=3, request="a").endswith(
+        "WARNING emoray.batch: failed (row 3, request a)"
     )
     assert logged(TextFormatter(), "failed").endswith("WARNING emoray.batch: failed")
 
