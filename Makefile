@@ -32,7 +32,7 @@ ifdef RAY_ADDRESS
 export RAY_AUTH_MODE ?= token
 endif
 
-.PHONY: help setup demo test test-fast test-full check format doctor ingest cluster train pretrain evaluate gallery bench lock clean
+.PHONY: help setup demo test test-fast test-full check format doctor ingest cluster train pretrain evaluate reference gallery bench lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -92,6 +92,9 @@ pretrain: $(READY) ## MAESTRO=folder [MINUTES=105] to the shipped checkpoint; wh
 
 evaluate: $(READY) ## CHECKPOINT (by default the one that ships) on the test split of CORPUS: all figures, tables, pictures in EVALUATION
 	$(BIN)/emoray evaluate $(CHECKPOINT) $(CORPUS) --split test --all --compare-with emoray/pretrained/baseline --json $(EVALUATION)/evaluation.json --page $(EVALUATION)
+
+reference: $(READY) ## docs/reference anew, from the code
+	$(BIN)/python -c 'from emoray.request import reference_page; print(end=reference_page())' > docs/reference/request.md
 
 gallery: $(READY) ## docs/gallery anew, with the checkpoint that ships
 	$(BIN)/emoray gallery --out docs/gallery

@@ -38,6 +38,9 @@ Number = Annotated[float, BeforeValidator(_as_number)]
 """A finite number, or text that says one."""
 
 
+_WRITTEN = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+
+
 class Option(NamedTuple):
     """One field of a model."""
 
@@ -53,6 +56,8 @@ class Option(NamedTuple):
     required: bool
     help: str
     example: Any
+    written: str
+    """What a value looks like, in a word or two."""
 
     @property
     def range(self) -> str:
@@ -105,16 +110,10 @@ def reference_table(options: Iterable[Option]) -> str:
     for option in options:
         default = "required" if option.required else "" if option.default is None else f"`{option.default}`"
         cells = (
-            f"`{option.name}`", type_name(option), option.range, default, option.help, f"`{option.example}`"
+            f"`{option.name}`", option.written, option.range, default, option.help, f"`{option.example}`"
         )  # fmt: skip
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(rows) + "\n"
-
-
-def type_name(option: Option) -> str:
-    """The field's type as a reader of a help text knows it."""
-    names = {int: "whole number", float: "number", str: "text", bool: "true or false", tuple: "json"}
-    return names.get(option.kind, option.kind.__name__.lower())
 
 
 def _option(name: str, info: FieldInfo) -> Option:
@@ -137,4 +136,5 @@ def _option(name: str, info: FieldInfo) -> Option:
         required=info.is_required(),
         help=info.description or "",
         example=(info.examples or [""])[0],
+        written=info.title or _WRITTEN.get(kind, "") or kind.__name__.lower(),
     )

@@ -37,7 +37,7 @@ from emoray.config import GUIDANCE_MODES
 from emoray.emotion import EMOTION_WORDS, Curve, along, check_curve, parse_curve, parse_emotion
 from emoray.errors import RequestError, shown
 from emoray.notes import Notes
-from emoray.options import Number, Whole, options_of, refusal_of
+from emoray.options import Number, Whole, options_of, reference_table, refusal_of
 
 DEFAULT_NOTES = 120
 """Notes that are composed when a request names neither notes nor seconds; the original system's length."""
@@ -116,6 +116,7 @@ class GenerationRequest(BaseModel):
     )
     emotion: Number | None = Field(
         default=None,
+        title="word or number",
         ge=-1,
         le=1,
         description=f"{', '.join(EMOTION_WORDS)}, or a valence; with an image, used if that shows none.",
@@ -130,7 +131,9 @@ class GenerationRequest(BaseModel):
     )
     curve: CurveField | None = Field(
         default=None,
-        description="Emotion over time, instead of image and emotion: [[seconds, valence, arousal], ...].",
+        title="JSON",
+        description="Emotion over time, instead of image and emotion: [[seconds, valence, arousal], ...];"
+        " the command also takes @FILE with it.",
         examples=["[[0, -1], [30, 1, 0.5]]"],
     )
     notes: Whole | None = Field(
@@ -244,6 +247,18 @@ class GenerationRequest(BaseModel):
 
 REQUEST_OPTIONS = options_of(GenerationRequest)
 """Every field of a request."""
+
+
+def reference_page() -> str:
+    """What a request may ask for, in Markdown: ``docs/reference/request.md``."""
+    return f"""# Options of a request
+
+Generated from `GenerationRequest` in `emoray/request.py`. These are the options of `emoray generate` (there
+written `--top-p` for `top_p`), the arguments of `Composer.generate`, the form fields of `POST /v1/generate`
+and the columns of a manifest. Only a manifest has `id`. A request needs `seed` and one of `image`, `emotion`
+and `curve`.
+
+{reference_table(REQUEST_OPTIONS.values())}"""
 
 
 def checked_options(**options: Any) -> dict[str, Any]:

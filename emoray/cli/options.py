@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from emoray.options import Option, type_name
+from emoray.options import Option
 from emoray.request import REQUEST_OPTIONS
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -52,7 +52,7 @@ def _parameter(option: Option) -> inspect.Parameter:
         text = typer.Option(
             flag,
             help=f"{option.help}{taken}{usual}",
-            metavar=type_name(option).upper().replace(" ", "-"),
+            metavar=option.written.upper().replace(" ", "-"),
             show_default=False,
         )
         kind = Annotated[str if option.required else str | None, text]

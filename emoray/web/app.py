@@ -119,7 +119,7 @@ def _form_schema() -> dict[str, Any]:
             fields[option.name]["format"] = "binary"
         elif option.example:
             fields[option.name]["examples"] = [option.example]
-        if option.name == "emotion":  # a word as well
+        if "word" in option.written:
             fields[option.name]["type"] = "string"
         elif option.low is not None:
             fields[option.name] |= {"minimum": option.low, "maximum": option.high}

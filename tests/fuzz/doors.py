@@ -8,6 +8,7 @@ was found so far.
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import tempfile
 from collections.abc import Callable
@@ -150,9 +151,13 @@ def _json_lines() -> list[bytes]:
 
 
 def _csv() -> list[bytes]:
-    header = ",".join(COLUMNS).encode()
+    row = {name: option.example for name, option in REQUEST_OPTIONS.items()} | {"seed": "a.mid", "image": ""}
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, COLUMNS)
+    writer.writeheader()
+    writer.writerow(row)
     return [
-        header + b'\nx,a.mid,,happy,,"[[0, 1]]",40,,1,0.9,2,7,cfg,true\r\n',
+        file.getvalue().encode(),
         b'seed,emotion\na.mid,happy\n"a.mid",0.5\n',
         b'id,seed,image\n1,a.mid,"link.mid"\n1,./a.mid,a.mid\n,,\n',
     ]

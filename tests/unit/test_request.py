@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from emoray.errors import RequestError
 from emoray.notes import as_notes
-from emoray.options import reference_table
 from emoray.request import (
     DEFAULT_NOTES,
     MOST_NOTES,
@@ -20,6 +20,7 @@ from emoray.request import (
     Prompt,
     Result,
     checked_options,
+    reference_page,
 )  # fmt: skip
 
 SEED = as_notes([0.0], [1.0], [60], [64])
@@ -118,7 +119,11 @@ def test_every_option_says_what_it_is_and_gives_an_example_that_it_takes():
     for name, option in REQUEST_OPTIONS.items():
         assert option.help.endswith((".", "].")), name
         request(**{name: option.example})
-    assert reference_table(REQUEST_OPTIONS.values()).count("\n") == len(REQUEST_OPTIONS) + 2
+
+
+def test_the_reference_page_is_that_of_the_schema():
+    written = (Path(__file__).parents[2] / "docs" / "reference" / "request.md").read_text()
+    assert written == reference_page(), "run `make reference`"
 
 
 def test_some_options_can_be_checked_alone():

@@ -16,7 +16,7 @@ from emoray.config import Limits
 from emoray.errors import ManifestError, RequestError
 from emoray.readers import manifest
 from emoray.readers.manifest import COLUMNS, check_files, open_manifest, read_files, read_manifest
-from emoray.request import File, GenerationRequest, Result
+from emoray.request import REQUEST_OPTIONS, File, GenerationRequest, Result
 from emoray.storage import storage_path
 
 GOOD = {"id": "good", "seed": "a.mid", "emotion": "happy"}
@@ -61,16 +61,12 @@ def error_of(root: Path, **cells: object) -> str:
 
 
 def test_every_cell_arrives_in_its_field():
-    row = {
-        "id": "x-1", "seed": "b.wav", "image": "face.png", "emotion": -0.25, "arousal": 0.5, "notes": 40,
-        "seconds": 9.5, "temperature": 0, "top_p": 0.9, "strength": 0.5, "random_seed": 2**63 - 1,
-        "guidance": "none", "without_seed": True, "curve": [[0, 1]],
-    }  # fmt: skip
-    assert row.keys() == set(COLUMNS)
+    row = {name: option.example for name, option in REQUEST_OPTIONS.items()}
     [request] = read(row)
     assert request == GenerationRequest(**row)
-    assert request.asked.keys() == row.keys()
-    assert (request.seed, request.image) == (File("b.wav"), File("face.png"))
+    assert request.asked.keys() == set(COLUMNS)
+    assert (request.seed, request.image) == (File("hum.wav"), File("face.jpg"))
+    assert (request.emotion, request.notes, request.without_seed) == (1.0, 60, True)
 
 
 def test_emotions_of_all_four_quadrants_and_curves_arrive_in_their_fields():
