@@ -19,7 +19,7 @@ import numpy as np
 
 from emoray.emotion import Evidence
 from emoray.errors import EmorayError, FaceError, RequestError
-from emoray.notes import Notes
+from emoray.notes import Notes, transposed
 from emoray.request import File, GenerationRequest, Prompt, Result
 from emoray.writers.midi import midi_bytes
 
@@ -144,6 +144,7 @@ def result_of(
     if isinstance(prompt, EmorayError) or isinstance(composed, EmorayError):
         return Result(error=str(prompt if isinstance(prompt, EmorayError) else composed), **asked_and_seen)
     valence, arousal = prompt.emotion_at(0.0)
+    heard = [composed] if request.without_seed else [prompt.seed, composed]
     return Result(
         **asked_and_seen,
         emotion_from=used_emotion(request, evidence)[1],
@@ -152,7 +153,7 @@ def result_of(
         arousal=arousal,
         random_seed=prompt.random_seed,
         seed_notes=0 if request.without_seed else len(prompt.seed),
-        music=composed if request.without_seed else np.concatenate([prompt.seed, composed]),
+        music=np.concatenate([transposed(notes, request.transpose) for notes in heard]),
     )
 
 

@@ -89,6 +89,20 @@ def end(notes: Notes) -> float:
     return float((notes["onset"] + notes["duration"]).max()) if len(notes) else 0.0
 
 
+def transposed(notes: Notes, semitones: int) -> Notes:
+    """The same notes, so many semitones higher; one that would leave the piano moves by octaves back onto it.
+
+    >>> transposed(as_notes([0, 1, 2], [1] * 3, [60, 100, 108], [80] * 3), 12)["pitch"].tolist()
+    [72, 100, 108]
+    """
+    if not semitones:
+        return notes
+    pitch = notes["pitch"].astype(np.int64) + semitones
+    pitch -= 12 * np.maximum(0, -(-(pitch - HIGHEST_KEY) // 12))
+    pitch += 12 * np.maximum(0, -(-(LOWEST_KEY - pitch) // 12))
+    return as_notes(notes["onset"], notes["duration"], pitch, notes["velocity"])
+
+
 def starting_at(notes: Notes, seconds: float) -> Notes:
     """The same notes, moved so that the first one starts at ``seconds``."""
     moved = notes.copy()

@@ -185,6 +185,14 @@ class GenerationRequest(BaseModel):
         description="How the emotion bends the notes; the checkpoint's mode if left out.",
         examples=["cfg"],
     )
+    transpose: Whole = Field(
+        default=0,
+        ge=-24,
+        le=24,
+        description="Semitones by which the whole piece, seed and composed, is moved; a note that would leave"
+        " the 88 keys of the piano moves by octaves back onto them.",
+        examples=[-3],
+    )
     without_seed: bool = Field(
         default=False, description="Leave the seed's notes out of the music.", examples=[True]
     )

@@ -119,6 +119,12 @@ def test_the_seed_is_left_out_on_request():
     assert (result.seed_notes, result.notes) == (0, 2)
 
 
+@pytest.mark.parametrize(("semitones", "expected"), [(3, [63, 65, 67, 68, 75]), (-24, [36, 38, 40, 41, 48])])
+def test_the_whole_piece_is_transposed_seed_and_composed(semitones, expected):
+    (result,) = results_of(request(transpose=semitones))
+    assert (pitches(result), result.seed_notes) == (expected, 3)
+
+
 def test_bad_requests_fail_alone_and_results_keep_the_order():
     results = results_of(
         request("a", random_seed=61),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from emoray.errors import MidiError
-from emoray.notes import as_notes, end, starting_at, steps
+from emoray.notes import HIGHEST_KEY, LOWEST_KEY, as_notes, end, starting_at, steps, transposed
 
 
 def test_notes_come_out_sorted_by_onset_then_pitch():
@@ -43,3 +43,16 @@ def test_starting_at_moves_all_notes_alike_and_leaves_the_original():
     assert notes["onset"].tolist() == [1.0, 3.0]
     assert len(starting_at(notes[:0], 4.0)) == 0
     assert np.array_equal(starting_at(notes, 1.0), notes)
+
+
+@pytest.mark.parametrize("semitones", [-24, -1, 1, 24])
+def test_a_transposed_piece_is_on_the_piano_and_every_note_keeps_its_name(semitones):
+    notes = as_notes(np.arange(128), [1.0] * 128, np.arange(128), [80] * 128)
+    wanted = np.arange(128) + semitones
+    pitch = transposed(notes, semitones)["pitch"].astype(int)
+    on_the_piano = (wanted >= LOWEST_KEY) & (wanted <= HIGHEST_KEY)
+    np.testing.assert_array_equal(pitch[on_the_piano], wanted[on_the_piano])
+    np.testing.assert_array_equal(pitch % 12, wanted % 12)
+    assert pitch.min() >= LOWEST_KEY
+    assert pitch.max() <= HIGHEST_KEY
+    assert transposed(notes, 0) is notes
