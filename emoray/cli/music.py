@@ -22,7 +22,7 @@ from emoray.cli.shared import (
 )
 from emoray.errors import ConfigError
 from emoray.generation import write
-from emoray.pipeline.resources import PASSING_ON
+from emoray.pipeline.resources import RELAYING
 from emoray.request import REQUEST_OPTIONS, GenerationRequest, Result
 
 
@@ -123,7 +123,7 @@ def serve(
         guidance=guidance,
         faces=faces,
     )
-    start_ray(local=local, environment=PASSING_ON)  # for Serve's proxy; replicas have their own
+    start_ray(local=local, environment=RELAYING)  # for Serve's proxy; replicas have their own
     from emoray.pipeline.serve_deployment import serve_http
 
     serve_http(settings, http, ready=lambda url: say(f"{url}: POST /v1/generate, GET /docs; Ctrl-C stops"))

@@ -1,9 +1,9 @@
-"""Batch: a manifest to many files of music and a results row for each of its rows, by Ray Data.
+"""Batch driver: a manifest to many files of music and a results row for each of its rows, by Ray Data.
 
 Conventions
 -----------
-The driver decides which shards are pending and hands their numbers to Ray Data; a worker reads the rows of
-a shard, answers them, commits music and part by itself and tells only a summary. So a killed driver loses
+The driver decides which shards are pending and hands their numbers to Ray Data. A worker reads the rows of a
+shard, answers them, commits music and results by itself and returns only a summary. So a killed driver loses
 at most the shards under way, and Ray may run a shard twice without harm. ``batch/ledger.py`` has the files
 and the reason why Ray Data's own checkpoint is not used. Ray must be connected already (``cli``).
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from emoray.batch.shard import Engine, Work
 from emoray.batch.stored_manifest import CheckedRow, difference, read_manifest_rows, write_manifest_rows
 from emoray.errors import BatchError, ManifestError
 from emoray.pipeline.engines import EnginePlan, plan_engine
+from emoray.pipeline.resources import report_waits
 from emoray.pipeline.worker import process_shards_recorded
 from emoray.progress import Meter
 from emoray.readers.manifest import open_manifest
@@ -40,13 +41,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """How a drive ended: every row has its result."""
+    """How a run ended: every row has its result."""
 
     rows: int
     ok: int
     failed: int
     seconds: float
-    """Of this drive."""
+    """Of this run of the driver."""
     reasons: dict[str, int]
     """Why rows failed, the most frequent reason first."""
 
@@ -60,7 +61,7 @@ def run_batch(
     root: str | Path | StoragePath | None = None,
     engine: EnginePlan | None = None,
 ) -> Summary:
-    """Answer every row of a manifest, or those that an earlier drive of the same batch left.
+    """Answer every row of a manifest, or those that an earlier run of the same batch left.
 
     Args:
         manifest: JSONL, CSV or Parquet; like ``out`` and ``root`` a local path or a URI (``storage.py``).
@@ -99,11 +100,11 @@ def run_batch(
     refuse_foreign(folder)
     with hold_folder(folder) as token:
         sweep(folder)
-        run = _entered(run, folder, checked.requests(), token, resume=resume)
+        run = _stored_run(run, folder, checked.requests(), token, resume=resume)
         del checked  # a large manifest, and from here on the stored one counts
         layout = run.layout(folder)
         work = _work(layout, start, token, engine, settings)
-        _drive(layout, ledger.pending(layout), work, engine)
+        _run_shards(layout, ledger.pending(layout), work, engine)
         return _summary(status_of(layout), started)
 
 
@@ -116,7 +117,7 @@ def retry_failed(
 
     Args:
         out: the batch folder.
-        settings: as of the first drive if None; they must mean the same music.
+        settings: those of the first run if None; they must mean the same music.
         engine: what answers; None is what the settings name.
 
     Raises:
@@ -134,7 +135,7 @@ def retry_failed(
             raise BatchError(folder, "is not complete; finish it with --resume first")
         sweep(folder)
         work = _work(layout, storage_path(run.root), token, engine, settings, again=True)
-        _drive(layout, ledger.failed_shards(layout), work, engine)
+        _run_shards(layout, ledger.failed_shards(layout), work, engine)
         return _summary(status_of(layout), started)
 
 
@@ -149,28 +150,30 @@ def _resolved(root: StoragePath) -> StoragePath:
     return root if root.local is None else storage_path(root.local.resolve())
 
 
-def _entered(run: Run, out: StoragePath, requests: Iterable[CheckedRow], token: int, *, resume: bool) -> Run:
-    """The run of this folder: the one that is there, if it may go on, else this one, written down."""
+def _stored_run(
+    run: Run, out: StoragePath, requests: Iterable[CheckedRow], token: int, *, resume: bool
+) -> Run:
+    """The run that the folder holds, if this one may continue it; else this one, written down."""
     if not (out / RUN).exists():
         write_manifest_rows(run.layout(out), requests)
         refuse_overtaken(out, token)
         run.save(out)
         return run
-    there = Run.load(out)
-    there.refuse_other(run.identity, out, lambda: _difference(there.layout(out), requests))
+    stored = Run.load(out)
+    stored.refuse_other(run.identity, out, lambda: _difference(stored.layout(out), requests))
     changed = [
-        f"{name} {there.versions.get(name)}"
+        f"{name} {stored.versions.get(name)}"
         for name in run.versions
-        if run.versions[name] != there.versions.get(name)
+        if run.versions[name] != stored.versions.get(name)
     ]
     if changed:
         log.warning("%s was begun with %s; the rest of its music may differ", out, ", ".join(changed))
     if not resume:
-        status = status_of(there.layout(out))
+        status = status_of(stored.layout(out))
         if status.complete:
             raise BatchError(out, f"is complete ({status.rows:,} rows); read it with `emoray batch results`")
         raise BatchError(out, f"is unfinished ({status.done:,} of {status.rows:,} rows); use --resume")
-    return there
+    return stored
 
 
 def _difference(layout: Layout, requests: Iterable[CheckedRow]) -> str:
@@ -203,7 +206,7 @@ def _work(
     )
 
 
-def _drive(layout: Layout, shards: Sequence[int], work: Work, engine: EnginePlan) -> None:
+def _run_shards(layout: Layout, shards: Sequence[int], work: Work, engine: EnginePlan) -> None:
     """Have the shards done, and leave no scratch file.
 
     Raises:
@@ -219,17 +222,19 @@ def _drive(layout: Layout, shards: Sequence[int], work: Work, engine: EnginePlan
                 if summary["problem"] is not None:
                     raise BatchError(*summary["problem"])
                 meter.advance(summary["rows"])
-        sweep(layout.out)  # what a worker that died left: no other drive may come to do it
+        sweep(layout.out)  # what a worker that died left: no other run may come to do it
     except KeyboardInterrupt:
         done = status_of(layout).done
         text = f"interrupted: {done:,} of {layout.rows:,} rows done; run again with --resume"
         raise KeyboardInterrupt(text) from None
 
 
-def _summaries(shards: Sequence[int], work: Work, engine: EnginePlan, build: Callable[[], Engine]) -> Any:
+def _summaries(
+    shards: Sequence[int], work: Work, engine: EnginePlan, build: Callable[[], Engine]
+) -> Iterator[Any]:
     """A summary of each shard, as they get done; closing this stops the rest."""
     blocks = [pa.table({"shard": pa.array([number], pa.int64())}) for number in shards]
-    dataset = ray.data.from_arrow(blocks).map_batches(
+    dataset = ray.data.from_blocks(blocks).map_batches(  # ``from_arrow`` runs a task of a whole CPU for each
         process_shards_recorded,
         batch_size=None,
         batch_format="pyarrow",
@@ -238,7 +243,8 @@ def _summaries(shards: Sequence[int], work: Work, engine: EnginePlan, build: Cal
         fn_kwargs={"work": work, "build": build, "alone": engine.alone},
     )
     dataset.context.execution_no_progress_timeout_s = -1  # a shard of long recordings may take an hour
-    return dataset.iter_rows()
+    with report_waits("batch", {"CPU": engine.worker_cpus}):
+        yield from dataset.iter_rows()
 
 
 def _rows(layout: Layout, shards: Sequence[int]) -> int:

@@ -1,12 +1,13 @@
-"""Composing: requests of many callers, composed together as they come (continuous batching).
+"""Continuous batching: prompts of many callers join and leave a batch that is being composed.
 
 Conventions
 -----------
-One thread advances all rows by a note at a time. Whoever has all its notes leaves at once, and whoever waits
-enters between two notes. To enter holds up all rows, because a seed has to be heard from its first note, and
-hardly longer for many seeds than for one. So those who could enter wait until together they have waited as
-long as all rows together would be held up: neither side ever loses much more than it must. A row has the
-same bits in any company (``compose/decoding.py``), so nobody hears when it entered.
+One thread takes decoding steps, one note for each sequence of the batch. A sequence that has all its notes
+leaves at once, and waiting prompts join between two steps. To join stops every sequence until the new seeds
+have been prefilled. So waiting prompts join once they have together waited as long as all sequences of the
+batch together will be stopped: neither side loses much more than it must. The time of a prefill is estimated
+from the longest waiting seed and the average time per note of earlier prefills. A sequence has the same bits
+in any batch (``compose/decoding.py``), so its music does not depend on when it joined.
 """
 
 from __future__ import annotations
@@ -14,60 +15,71 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from itertools import count
+from itertools import count, islice
 
 from emoray.compose.decoding import Decoder, PromptDecoder
 from emoray.errors import EmorayError
 from emoray.notes import Notes
-from emoray.pipeline.failures import together_or_alone
+from emoray.pipeline.failures import errors_apart
 from emoray.request import Prompt
 
-Asked = tuple[Prompt, "Future[Notes]"]
+Waiting = tuple[Prompt, "Future[Notes]"]
+
+NEWEST_WEIGHT = 0.25
+"""Weight of the newest prefill in the average time per note."""
 
 
 class ContinuousBatcher:
-    """Callers ask, a thread of its own composes."""
+    """Callers ask for notes, a thread of its own composes them."""
 
     def __init__(
         self,
-        composer: PromptDecoder,
+        decoder: PromptDecoder,
         *,
         rows: int,
         gather: float,
-        entered: Callable[[int], None] = lambda _: None,
+        on_join: Callable[[int], None] = lambda _: None,
+        on_step: Callable[[], None] = lambda: None,
     ) -> None:
         """Start the thread; it ends with the process.
 
         Args:
-            composer: what composes.
-            rows: how many requests are under way at most; the others wait.
-            gather: seconds for which the first caller of an idle line waits for others.
-            entered: is told how many are under way after some have entered.
+            decoder: what composes.
+            rows: how many sequences the batch has at most; other prompts wait.
+            gather: seconds for which the first prompt of an empty batch waits for others.
+            on_join: is called with the size of the batch after prompts have joined.
+            on_step: is called after each prefill and each decoding step.
         """
-        self._composer, self._rows, self._gather, self._entered = composer, rows, gather, entered
-        self._waiting: deque[Asked] = deque()
-        self._under_way: dict[int, Asked] = {}
-        self._places = count()
+        self._decoder, self._rows, self._gather = decoder, rows, gather
+        self._on_join, self._on_step = on_join, on_step
+        self._waiting: deque[Waiting] = deque()
+        self._under_way: dict[int, Waiting] = {}
+        self._indices = count()
         self._arrival = threading.Condition()
-        self._toll = 0.0  # seconds that the quickest entry so far has held up whoever was there
-        self._waited = 0.0  # seconds times those who could have entered, since the last entry
+        self._seconds_per_note = 0.0  # of a prefill; 0 before the first
+        self._waited = 0.0  # seconds times prompts that could have joined, since the last join
         self._looked = 0.0
         self._since: float | None = None
         threading.Thread(target=self._run, name="composing", daemon=True).start()
 
-    def ask(self, request: Prompt) -> Future[Notes]:
-        """The notes of a request, once they are composed; cancel it and it leaves its place to others."""
-        future: Future[Notes] = Future()
-        with self._arrival:
-            self._waiting.append((request, future))
-            self._arrival.notify()
+    def ask(self, prompt: Prompt) -> Future[Notes]:
+        """The notes of a prompt, once they are composed; cancel it and it leaves its place to others."""
+        [future] = self.ask_all([prompt])
         return future
+
+    def ask_all(self, prompts: Sequence[Prompt]) -> list[Future[Notes]]:
+        """The notes of each prompt; as many of them as fit join the batch together."""
+        asked: list[Waiting] = [(prompt, Future()) for prompt in prompts]
+        with self._arrival:
+            self._waiting.extend(asked)
+            self._arrival.notify()
+        return [future for _, future in asked]
 
     @property
     def stuck(self) -> float:
-        """Seconds that it has been at the present note, or at the seeds of those who enter."""
+        """Seconds for which the present decoding step, or the present prefill, has been running."""
         since = self._since
         return 0.0 if since is None else time.monotonic() - since
 
@@ -78,64 +90,80 @@ class ContinuousBatcher:
             time.sleep(self._gather)
             self._looked = time.monotonic()
             try:
-                self._play(self._composer.new_batch())
+                self._compose_until_empty(self._decoder.new_batch())
             except Exception:  # noqa: BLE001 whatever it is comes up again below, where its cause is alone
-                self._answer_each_alone()
+                self._compose_each_alone()
             self._since = None
 
-    def _play(self, decoder: Decoder) -> None:
-        """Compose until nobody is left."""
-        while self._let_in(decoder) or decoder.states:
+    def _compose_until_empty(self, batch: Decoder) -> None:
+        while self._admit(batch) or batch.states:
             self._since = time.monotonic()
-            decoder.decode_step()
-            for state in decoder.states:
+            batch.decode_step()
+            self._on_step()
+            for state in batch.states:
                 state.cancelled = self._under_way[state.index][1].cancelled()
-            for place, piece in decoder.leave():
-                _settle(self._under_way.pop(place)[1], piece.notes)
+            for index, piece in batch.leave():
+                _settle(self._under_way.pop(index)[1], piece.notes)
 
-    def _let_in(self, decoder: Decoder) -> bool:
-        """Let those who wait enter, if it is time and there is room; says whether any did."""
+    def _admit(self, batch: Decoder) -> bool:
+        """Let waiting prompts join, if it is time and there is room; says whether any did."""
         began = self._since = time.monotonic()
-        room = self._rows - len(decoder.states)
-        able = min(room, len(self._waiting))
+        able = min(self._rows - len(batch.states), len(self._waiting))
         self._waited += able * (began - self._looked)
         self._looked = began
-        if not able or self._waited < len(decoder.states) * self._toll:
+        if not able or self._waited < len(batch.states) * self._prefill_estimate(able):
             return False
         with self._arrival:
-            entering = [self._waiting.popleft() for _ in range(able)]
-        fit = {next(self._places): asked for asked in entering if self._fits(asked)}
+            taken = [self._waiting.popleft() for _ in range(able)]
+        fit = {next(self._indices): asked for asked in taken if self._fits(asked)}
         self._under_way |= fit
         self._waited = 0.0
         if fit:
-            decoder.join([(place, request) for place, (request, _) in fit.items()])
+            batch.join([(index, prompt) for index, (prompt, _) in fit.items()])
+            self._on_step()
             self._looked = time.monotonic()
-            self._toll = min(self._toll or self._looked - began, self._looked - began)
-            self._entered(len(decoder.states))
+            self._learn(self._looked - began, _longest(prompt for prompt, _ in fit.values()))
+            self._on_join(len(batch.states))
         return bool(fit)
 
-    def _fits(self, asked: Asked) -> bool:
-        """Whether this checkpoint can do it, and its caller still waits."""
-        request, future = asked
+    def _prefill_estimate(self, able: int) -> float:
+        """Seconds that the prefill of the prompts that could join will take."""
+        with self._arrival:
+            return self._seconds_per_note * _longest(prompt for prompt, _ in islice(self._waiting, able))
+
+    def _learn(self, seconds: float, notes: int) -> None:
+        newest = seconds / notes
+        known = self._seconds_per_note or newest
+        self._seconds_per_note = known + NEWEST_WEIGHT * (newest - known)
+
+    def _fits(self, asked: Waiting) -> bool:
+        """Whether this checkpoint can compose it, and its caller still waits."""
+        prompt, future = asked
         try:
-            self._composer.check(request)
+            self._decoder.check(prompt)
         except EmorayError as err:
             _settle(future, err)
         return not future.done()
 
-    def _answer_each_alone(self) -> None:
-        """A bug that one request brings out must not harm those that were under way with it."""
+    def _compose_each_alone(self) -> None:
+        """A bug that one prompt brings out must not harm those that were under way with it."""
         while self._under_way:
             self._since = time.monotonic()
-            _, (request, future) = self._under_way.popitem()
-            [answer] = together_or_alone(self._composer.compose, [request])
-            _settle(future, answer)
+            _, (prompt, future) = self._under_way.popitem()
+            [outcome] = errors_apart(self._decoder.compose, [prompt])
+            self._on_step()
+            _settle(future, outcome)
 
 
-def _settle(future: Future[Notes], answer: Notes | Exception) -> None:
+def _longest(prompts: Iterable[Prompt]) -> int:
+    """Notes of the longest seed, at least 1: the seeds of a prefill are heard side by side."""
+    return max((len(prompt.seed) for prompt in prompts), default=1) or 1
+
+
+def _settle(future: Future[Notes], outcome: Notes | Exception) -> None:
     if not future.set_running_or_notify_cancel():
         return
-    if isinstance(answer, Exception):
-        future.set_exception(answer)
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
     else:
-        future.set_result(answer)
+        future.set_result(outcome)

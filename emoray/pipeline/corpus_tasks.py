@@ -20,26 +20,28 @@ import pyarrow.parquet as pq
 
 from emoray.dataset import corpus
 from emoray.pipeline.metrics import under_ray
+from emoray.pipeline.resources import report_waits
 
-Work = Callable[..., pa.Table]
+TableTask = Callable[..., pa.Table]
 """Table to table; what runs in a worker."""
 
 
-def on_each(tables: list[pa.Table], work: Work, /, **options: Any) -> Iterator[pa.Table]:
+def on_each(tables: list[pa.Table], work: TableTask, /, **options: Any) -> Iterator[pa.Table]:
     """``work(table, **options)`` of each table, in any order."""
     if under_ray():
         import ray.data
 
-        dataset = ray.data.from_arrow(tables).map_batches(
+        dataset = ray.data.from_blocks(tables).map_batches(
             work, batch_size=None, batch_format="pyarrow", fn_kwargs=options
         )
-        yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
+        with report_waits("ray data", {"CPU": 1.0}):
+            yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
     else:
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # writing and multiplying let others run
             yield from pool.map(partial(work, **options), tables)
 
 
-def on_parts(folder: Path, work: Work, /, **options: Any) -> Iterator[pa.Table]:
+def on_parts(folder: Path, work: TableTask, /, **options: Any) -> Iterator[pa.Table]:
     """``work(rows of the corpus, **options)`` for each part of a corpus, which every node must see.
 
     Returns:
@@ -52,7 +54,7 @@ def on_parts(folder: Path, work: Work, /, **options: Any) -> Iterator[pa.Table]:
     return on_each(tasks, on_part, work=work, options=options)
 
 
-def on_part(task: pa.Table, work: Work, options: dict[str, Any]) -> pa.Table:
+def on_part(task: pa.Table, work: TableTask, options: dict[str, Any]) -> pa.Table:
     """Read one part and work on it: runs in a worker."""
     [number], [path] = task["part"].to_pylist(), task["path"].to_pylist()
     result = work(pq.read_table(path, schema=corpus.SCHEMA), **options)

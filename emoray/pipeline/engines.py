@@ -19,7 +19,7 @@ import ray
 from emoray.batch.folder import BatchSettings, serve_workers
 from emoray.batch.shard import Engine
 from emoray.errors import ClusterError
-from emoray.pipeline.failures import isolated, limited
+from emoray.pipeline.failures import isolated, watched
 from emoray.pipeline.worker import LOADERS, data_engine, load_faces
 from emoray.readers.face import FaceReader
 from emoray.web.settings import ServeSettings
@@ -111,7 +111,7 @@ def plan_engine(settings: BatchSettings, rows: int) -> EnginePlan:
         cpus = settings.worker_cpus or 1.0
         stages = replace(stages, threads=max(1, int(cpus)))
         build = partial(data_engine, stages, loaders)
-        within = partial(limited, build, settings.timeout)
+        within = partial(watched, build, settings.timeout)
         return plan(
             workers=settings.workers or there,
             worker_cpus=cpus,

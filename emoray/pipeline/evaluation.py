@@ -51,6 +51,7 @@ from emoray.evaluate.statistics import ARTEFACTS, compare_with_real
 from emoray.model.checkpoint import Checkpoint, best_device, load_checkpoint
 from emoray.notes import Notes
 from emoray.pipeline.corpus_tasks import on_parts
+from emoray.pipeline.resources import report_waits
 from emoray.progress import Meter
 from emoray.readers.annotations import SPLITS
 from emoray.request import Prompt
@@ -287,7 +288,7 @@ def _compose(
     task = ray.remote(num_cpus=1)(compose_case)
     waiting = {task.remote(where, shared, composed, *one): one for one in wanted}
     music: dict[tuple[Case, str], CaseMusic] = {}
-    with Meter("compose", len(wanted), "cases") as meter:
+    with report_waits("evaluate", {"CPU": 1.0}), Meter("compose", len(wanted), "cases") as meter:
         while waiting:
             [ready], _ = ray.wait(list(waiting), num_returns=1)
             music[waiting.pop(ready)] = ray.get(ready)

@@ -20,6 +20,7 @@ import contextlib
 import faulthandler
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -30,10 +31,19 @@ from ray.exceptions import GetTimeoutError
 
 from emoray.batch.shard import Engine
 from emoray.errors import ClusterError, EmorayError
-from emoray.generation import failed
+from emoray.generation import broken, failed
 from emoray.pipeline.metrics import record
+from emoray.pipeline.resources import report_waits
 from emoray.request import GenerationRequest, Result
 
+log = logging.getLogger(__name__)
+
+Asked = TypeVar("Asked")
+Given = TypeVar("Given")
+BuildEngine = Callable[[], Engine]
+
+PROCESS_STARTS = 3
+"""Starts of the process of one request before it is given up: the first may have gone to a lost node."""
 CLUSTER_ERRORS = (
     TimeoutError,
     core.RayActorError,  # ActorDiedError and ActorUnavailableError
@@ -47,179 +57,246 @@ CLUSTER_ERRORS = (
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same call may succeed a moment later; looks into errors that came through a replica."""
-    return is_any(error, transient_errors())
+    return _is_any(error, transient_errors())
+
+
+def is_overload(error: BaseException) -> bool:
+    """Whether Serve was too busy or restarting, which no request brings about."""
+    return _is_any(error, _overload_errors())
 
 
 def transient_errors() -> tuple[type[BaseException], ...]:
-    """The errors that pass."""
-    return CLUSTER_ERRORS + busy()
+    """The errors of the cluster, not of a request, after which a call is made again."""
+    return CLUSTER_ERRORS + _overload_errors()
 
 
-def busy() -> tuple[type[BaseException], ...]:
-    """Those of Serve, which no item brings about."""
-    serving = sys.modules.get("ray.serve.exceptions")
-    return () if serving is None else (serving.BackPressureError, serving.ReplicaUnavailableError)
+def _overload_errors() -> tuple[type[BaseException], ...]:
+    serve_errors = sys.modules.get("ray.serve.exceptions")
+    return (
+        () if serve_errors is None else (serve_errors.BackPressureError, serve_errors.ReplicaUnavailableError)
+    )
 
 
-def is_any(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
-    """Whether it is of one of these kinds, or was caused by one."""
+def _is_any(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
     cause = getattr(error, "cause", None)  # a RayTaskError keeps what the replica raised
-    return isinstance(error, kinds) or (isinstance(cause, BaseException) and is_any(cause, kinds))
+    return isinstance(error, kinds) or (isinstance(cause, BaseException) and _is_any(cause, kinds))
 
 
-log = logging.getLogger(__name__)
-
-Asked = TypeVar("Asked")
-Given = TypeVar("Given")
-
-Build = Callable[[], Engine]
-
-STARTS = 3
-"""Of a process before it is given up: the first may have gone to a node that was lost."""
+def error_name(error: BaseException) -> str:
+    """The type of an error, or of the one that a replica raised."""
+    return type(getattr(error, "cause", None) or error).__name__
 
 
-def limited(build: Build, seconds: float) -> Engine:
-    """The engine of ``build``, in a process that ends when items take longer than ``seconds`` each.
+def errors_apart(
+    work: Callable[[Sequence[Asked]], list[Given]], inputs: Sequence[Asked]
+) -> list[Given | Exception]:
+    """``work`` on all inputs; if it fails, on halves of them, until each input that breaks it stands alone.
 
-    They are answered together, so the limit is that of them all.
+    Returns:
+        [n] what ``work`` gives for each input, or the exception that the input raises alone.
     """
-    return partial(_answer_limited, engine=build(), seconds=seconds)
+    if not inputs:
+        return []
+    try:
+        return [*work(inputs)]
+    except Exception as err:
+        if len(inputs) > 1:
+            log.warning("a batch of %d failed (%s); trying it in halves", len(inputs), type(err).__name__)
+            half = len(inputs) // 2
+            return errors_apart(work, inputs[:half]) + errors_apart(work, inputs[half:])
+        if not isinstance(err, EmorayError):
+            named = {"request": inputs[0].id} if isinstance(inputs[0], GenerationRequest) else {}
+            log.exception("unexpected error", extra=named)  # its traceback would not survive a replica
+        return [err]
 
 
-def isolated(build: Build, *, attempts: int, seconds: float) -> Engine:
-    """An engine that answers item after item in another process, by the engine of ``build``.
+def failed_result(request: GenerationRequest, error: Exception) -> Result:
+    """The failed result of a request that raised an error: its own, or a bug."""
+    if isinstance(error, EmorayError):
+        return failed(request, error)
+    cause = getattr(error, "cause", None) or error
+    return broken(request.id, f"{error_name(error)}: {cause}".splitlines()[0])
+
+
+def retried(
+    request: GenerationRequest,
+    call: Callable[[int], Result],
+    *,
+    attempts: int,
+    pause: Callable[[int], float] = lambda _: 0.0,
+    deaths: int | None = None,
+    reason: str,
+) -> tuple[Result | None, int]:
+    """The result of a request, whose call is made again after transient errors.
+
+    The loop is our own: it counts deaths apart from other attempts and ends in a result, not an exception.
+    Ray's retries know no limit for one request among many; tenacity would need a callback for each rule.
 
     Args:
-        build: runs in that process.
-        attempts: how many processes an item may end.
-        seconds: after which it is given up.
+        request: what is asked.
+        call: makes one attempt, whose number is its argument (from 1).
+        attempts: how many are made at most.
+        pause: seconds to wait after an attempt that failed, by its number.
+        deaths: after so many attempts that ended a process the result is None; unlimited if None.
+        reason: why the request failed after its last attempt, with ``{times}`` and ``{error}``.
+
+    Returns:
+        The result, and how many attempts were made.
+
+    Raises:
+        ClusterError: it is the cluster that cannot go on.
     """
-    return partial(_answer_isolated, build=build, attempts=attempts, seconds=seconds)
+    died = 0
+    for attempt in range(1, attempts + 1):
+        try:
+            return call(attempt), attempt
+        except ClusterError:
+            raise
+        except Exception as err:
+            if not is_transient(err):
+                log.error("unexpected error", exc_info=err, extra={"request": request.id})
+                return failed_result(request, err), attempt
+            last = error_name(err)
+            died += not is_overload(err)
+        record("emoray_batch_retries_total", reason=last)
+        log.warning("attempt %d failed: %s", attempt, last, extra={"request": request.id})
+        if died == deaths:
+            return None, attempt
+        if attempt < attempts:
+            time.sleep(pause(attempt))
+    times = "once" if attempts == 1 else f"{attempts} times"
+    text = reason.format(times=times, error=last)
+    return failed(request, ClusterError(request.id, text)), attempts
+
+
+_limit: float | None = None
+"""Seconds that one step of this process may take, while a watchdog is on."""
 
 
 @contextlib.contextmanager
 def watchdog(seconds: float) -> Iterator[None]:
-    """End this process if the body takes longer; its log gets the stack.
+    """End this process if a step of the body takes longer; its log gets the stack. See ``step_done``.
 
     A library that does not return to the interpreter cannot prevent it.
     """
+    global _limit  # as the timer of faulthandler is one for the process
     faulthandler.dump_traceback_later(seconds, exit=True)
+    _limit = seconds
     try:
         yield
     finally:
+        _limit = None
         faulthandler.cancel_dump_traceback_later()
 
 
+def step_done() -> None:
+    """Give the next step its whole time: a picture, a seed or one note of every piece is a step."""
+    if _limit is not None:
+        faulthandler.dump_traceback_later(_limit, exit=True)
+
+
+def watched(build: BuildEngine, seconds: float) -> Engine:
+    """The engine of ``build``, in a process that ends when one step of it takes longer than ``seconds``."""
+    return partial(_answer_limited, engine=build(), seconds=seconds)
+
+
+def isolated(build: BuildEngine, *, attempts: int, seconds: float) -> Engine:
+    """An engine that answers one request after the other in a process of its own.
+
+    A request that kills its process takes its neighbours along, as often as they are tried together. So the
+    requests of a process that died go on here: a Ray actor answers them by the engine of ``build``, and what
+    ends the actor fails one request alone.
+
+    Args:
+        build: runs in that process.
+        attempts: how many processes a request may end.
+        seconds: after which a request is given up.
+    """
+    return partial(_answer_isolated, build=build, attempts=attempts, seconds=seconds)
+
+
 def _answer_limited(
-    items: Sequence[GenerationRequest], engine: Engine, seconds: float
+    requests: Sequence[GenerationRequest], engine: Engine, seconds: float
 ) -> list[tuple[Result, int]]:
-    with watchdog(seconds * max(1, len(items))):
-        return engine(items)
+    with watchdog(seconds):
+        return engine(requests)
 
 
 def _answer_isolated(
-    items: Sequence[GenerationRequest], build: Build, attempts: int, seconds: float
+    requests: Sequence[GenerationRequest], build: BuildEngine, attempts: int, seconds: float
 ) -> list[tuple[Result, int]]:
-    cell = _Cell(build)
+    process = _RequestProcess(build, seconds)
+    reason = "ended its process {times}, even alone (out of memory, or a crash); take it out or give it more"
+
+    def answer(request: GenerationRequest) -> tuple[Result, int]:
+        result, count = retried(request, lambda _: process.answer(request), attempts=attempts, reason=reason)
+        assert result is not None, "there is no limit to deaths but that of attempts"
+        return result, count
+
     try:
-        return [_answer_bounded(item, cell, attempts, seconds) for item in items]
+        return [answer(request) for request in requests]
     finally:
-        cell.end()
+        process.end()
 
 
-class _Cell:
-    """The other process; there is one once it is needed, and a new one when it has died."""
+class _RequestProcess:
+    """The process of one request at a time: started when it is needed, and again when it has died."""
 
-    def __init__(self, build: Build) -> None:
-        self._build = build
+    def __init__(self, build: BuildEngine, seconds: float) -> None:
+        self._build, self._seconds = build, seconds
         self._actor: Any = None
 
-    def answer(self, item: GenerationRequest, seconds: float) -> Result:
-        """The result of an item.
+    def answer(self, request: GenerationRequest) -> Result:
+        """The result of a request; failed if it takes too long.
 
         Raises:
             ClusterError: no process can be started.
-            GetTimeoutError: it takes longer.
-            RayActorError: it has ended its process.
+            RayActorError: the request has ended its process.
         """
         if self._actor is None:
             self._actor = _started(self._build)
         try:
-            return ray.get(self._actor.answer.remote(item), timeout=seconds)
+            result: Result = ray.get(self._actor.answer.remote(request), timeout=self._seconds)
+            return result
+        except GetTimeoutError:
+            self.end()
+            reason = (
+                f"takes longer than {self._seconds:g} s, even alone; take it out or make its files shorter"
+            )
+            return failed(request, ClusterError(request.id, reason))
         except Exception:
             self.end()
             raise
 
     def end(self) -> None:
-        """End the process, whatever it is at."""
+        """End the process, whatever it is doing."""
         if self._actor is not None:
             ray.kill(self._actor)
         self._actor = None
 
 
-class _Answerer:
-    def __init__(self, build: Build) -> None:
+class _RequestActor:
+    def __init__(self, build: BuildEngine) -> None:
         self._engine = build()
 
     def ready(self) -> None:
         """Return once the engine is there."""
 
-    def answer(self, item: GenerationRequest) -> Result:
-        [(result, _)] = self._engine([item])
+    def answer(self, request: GenerationRequest) -> Result:
+        [(result, _)] = self._engine([request])
         return result
 
 
-def _started(build: Build) -> Any:
-    start = ray.remote(_Answerer).options(num_cpus=0).remote  # who waits for it needs no CPU meanwhile
-    for _ in range(STARTS):
+def _started(build: BuildEngine) -> Any:
+    start = ray.remote(_RequestActor).options(num_cpus=0).remote  # its caller needs no CPU meanwhile
+    for _ in range(PROCESS_STARTS):
         actor = start(build)
         try:
-            ray.get(actor.ready.remote())
+            with report_waits("a process for one request", {"CPU": 0.0}):
+                ray.get(actor.ready.remote())
             return actor
-        except ray.exceptions.RayActorError as err:
+        except core.RayActorError as err:
             died = err
-            log.warning("a process for one item alone died as it was started")
-    reason = f"no process can be started for one item alone ({str(died).splitlines()[0]})"
+            log.warning("a process for one request died as it was started")
+    reason = f"no process can be started for one request alone ({str(died).splitlines()[0]})"
     raise ClusterError("cluster", f"{reason}; give workers more memory") from died
-
-
-def _answer_bounded(
-    item: GenerationRequest, cell: _Cell, attempts: int, seconds: float
-) -> tuple[Result, int]:
-    for attempt in range(1, attempts + 1):
-        try:
-            return cell.answer(item, seconds), attempt
-        except GetTimeoutError:
-            reason = f"takes longer than {seconds:g} s, even alone; take it out or make its files shorter"
-            return failed(item, ClusterError(item.id, reason)), attempt
-        except Exception as err:
-            if not is_transient(err):
-                raise
-            kind = type(err).__name__
-            record("emoray_batch_retries_total", reason=kind)
-            log.warning("attempt %d, alone, failed: %s", attempt, kind, extra={"request": item.id})
-    times = "once" if attempts == 1 else f"{attempts} times"
-    reason = f"ended its process {times}, even alone (out of memory, or a crash); take it out or give it more"
-    return failed(item, ClusterError(item.id, reason)), attempts
-
-
-def together_or_alone(
-    work: Callable[[Sequence[Asked]], list[Given]], asked: Sequence[Asked]
-) -> list[Given | Exception]:
-    """``work`` done on all at once; if that fails, on each alone, with the exception of those that fail."""
-
-    def alone(one: Asked) -> Given | Exception:
-        try:
-            return work([one])[0]
-        except EmorayError as err:
-            return err
-        except Exception as err:
-            log.exception("failed alone as well")  # its traceback would not survive the way to the caller
-            return err
-
-    if len(asked) > 1:
-        try:
-            return [*work(asked)]
-        except Exception as err:  # noqa: BLE001 whatever it is comes up again below, where its cause is alone
-            log.warning("a batch of %d failed (%s); trying each alone", len(asked), type(err).__name__)
-    return [alone(one) for one in asked]

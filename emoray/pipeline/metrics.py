@@ -8,8 +8,8 @@ Ray exports from each node's metrics port what any process of the node records, 
 (``WorkerId``, in Serve ``replica``), so queries add up over them. Ray forgets a gauge 20 s after it was set;
 queries bridge that with ``last_over_time``.
 
-A counter tells what was done: work that is done twice, because a process died, counts twice. What became of
-each row is in the ledger.
+A counter counts work that was done: work done twice, because a process died, counts twice. The result of each
+row is in the ledger.
 """
 
 from __future__ import annotations
@@ -51,17 +51,30 @@ TABLE = (
     Metric("emoray_train_epoch", "gauge", "epochs", "Epochs done"),
     Metric("emoray_train_loss", "gauge", "loss", "Mean loss of the last epoch", ("split",)),
     Metric("emoray_train_notes_total", "counter", "notes", "Notes that training workers predicted"),
-    Metric("emoray_train_wait_seconds_total", "counter", "s", "Training workers waited for their next batch"),
+    Metric("emoray_train_wait_seconds_total", "counter", "s", "Training workers' wait for their next batch"),
     Metric("emoray_batch_rows_total", "counter", "rows", "Manifest rows committed", ("status",)),
     Metric("emoray_batch_row_seconds", "histogram", "s", "A row's share of its shard", (), SECONDS),
-    Metric("emoray_batch_shards_total", "counter", "shards", "Grains answered", ("outcome",)),
-    Metric("emoray_batch_retries_total", "counter", "calls", "Calls that failed but may pass", ("reason",)),
-    Metric("emoray_serve_requests_total", "counter", "items", "Items answered", ("outcome",)),
-    Metric("emoray_serve_answer_seconds", "histogram", "s", "An item through all stages", (), SECONDS),
-    Metric("emoray_serve_stage_seconds", "histogram", "s", "One call of a stage", ("stage",), SECONDS),
-    Metric("emoray_serve_batch_size", "histogram", "items", "Items in a call of a stage", ("stage",), SIZES),
+    Metric("emoray_batch_shards_total", "counter", "shards", "Shards answered", ("outcome",)),
+    Metric(
+        "emoray_batch_retries_total",
+        "counter",
+        "calls",
+        "Calls that failed by a transient error",
+        ("reason",),
+    ),
+    Metric("emoray_serve_requests_total", "counter", "requests", "Requests answered", ("outcome",)),
+    Metric("emoray_serve_request_seconds", "histogram", "s", "A call through all deployments", (), SECONDS),
+    Metric("emoray_serve_stage_seconds", "histogram", "s", "One call of a deployment", ("stage",), SECONDS),
+    Metric(
+        "emoray_serve_batch_size",
+        "histogram",
+        "requests",
+        "Requests in a call of a deployment",
+        ("stage",),
+        SIZES,
+    ),
     Metric("emoray_serve_notes_total", "counter", "notes", "Notes composed"),
-    Metric("emoray_serve_refusals_total", "counter", "items", "Items that found a stage's queue full"),
+    Metric("emoray_serve_refusals_total", "counter", "requests", "Requests refused by a busy ingress"),
     Metric("emoray_http_requests_total", "counter", "requests", "HTTP requests", ("path", "status")),
 )
 _BY_NAME = {metric.name: metric for metric in TABLE}
@@ -69,14 +82,14 @@ _BY_NAME = {metric.name: metric for metric in TABLE}
 
 def under_ray() -> bool:
     """Whether this process is part of a Ray, which would export what it records."""
-    ray = sys.modules.get("ray")  # who has not imported it is not; importing it takes a second
+    ray = sys.modules.get("ray")  # a process that has not imported it is not; importing it takes a second
     return ray is not None and ray.is_initialized()
 
 
 def record(name: str, value: float = 1, **tags: str) -> None:
     """Add to a counter, set a gauge or observe in a histogram; nothing is sent from here, and it never waits.
 
-    Without Ray nobody asks, and nothing is kept.
+    Without Ray nothing is kept.
 
     Args:
         name: of a metric in the table.

@@ -30,6 +30,7 @@ from ray.serve.config import HTTPOptions
 from emoray.config import from_fields
 from emoray.errors import ClusterError, ConfigError
 from emoray.pipeline.failures import transient_errors
+from emoray.pipeline.resources import report_waits
 from emoray.pipeline.serve_application import application
 from emoray.pipeline.worker import LOADERS, Loaders
 from emoray.web.guards import check_host, check_port
@@ -40,7 +41,9 @@ log = logging.getLogger(__name__)
 UPLOAD = 60.0
 """Seconds a request may take beyond its answer, to send its files."""
 Handle = Any
-"""A Serve handle whose ``answer.remote(item)`` gives a ``Result``; it survives pickling."""
+"""A Serve handle whose ``generate.remote(request)`` gives a ``Result``; it survives pickling."""
+STAGES = ("face", "seed", "composer", "ingress")
+"""The deployments of the application; settings start with these words."""
 
 
 def cpus_needed(settings: ServeSettings) -> float:
@@ -49,9 +52,17 @@ def cpus_needed(settings: ServeSettings) -> float:
     >>> cpus_needed(ServeSettings())
     0.6
     """
-    stages = ("face", "seed", "composer", "answer")
-    cpus = [getattr(settings, f"{stage}_replicas") * getattr(settings, f"{stage}_cpus") for stage in stages]
-    return round(sum(cpus), 4)
+    return round(sum(_stage_cpus(settings).values()), 4)
+
+
+def _replica_cpus(settings: ServeSettings) -> dict[str, float]:
+    return {stage: getattr(settings, f"{stage}_cpus") for stage in STAGES}
+
+
+def _stage_cpus(settings: ServeSettings) -> dict[str, float]:
+    """CPUs of all replicas of each stage."""
+    cpus = _replica_cpus(settings)
+    return {stage: cpus[stage] * getattr(settings, f"{stage}_replicas") for stage in STAGES}
 
 
 def check_cpus(settings: ServeSettings, *, beside: float = 0.0) -> None:
@@ -67,13 +78,10 @@ def check_cpus(settings: ServeSettings, *, beside: float = 0.0) -> None:
     have = float(ray.cluster_resources().get("CPU", 0))
     need = cpus_needed(settings) + beside
     if need > have:
-        what = max(("face", "seed", "composer", "answer"), key=lambda name: _share(settings, name))
-        flag = f"{what}_replicas" if getattr(settings, f"{what}_replicas") > 1 else f"{what}_cpus"
+        cpus = _stage_cpus(settings)
+        most = max(STAGES, key=cpus.__getitem__)
+        flag = f"{most}_replicas" if getattr(settings, f"{most}_replicas") > 1 else f"{most}_cpus"
         raise ClusterError("cluster", f"has {have:g} CPUs, this needs {need:g}; lower {flag}, or add a node")
-
-
-def _share(settings: ServeSettings, stage: str) -> float:
-    return getattr(settings, f"{stage}_replicas") * getattr(settings, f"{stage}_cpus")
 
 
 def deploy(
@@ -83,12 +91,12 @@ def deploy(
 
     Args:
         settings: replicas and what they load.
-        http: the door; None opens none.
+        http: where to listen; None opens no port.
         loaders: what the replicas load.
 
     Raises:
         ClusterError: a replica cannot start, the cluster is too small, or Serve already runs on it with
-            another door.
+            other HTTP settings.
     """
     logging.getLogger("ray.serve").setLevel(logging.WARNING)  # progress is told by the caller
     check_cpus(settings)
@@ -99,13 +107,16 @@ def deploy(
     else:
         _start_proxy(http)
     try:
-        return serve.run(
-            application(settings, http, loaders),
-            name=settings.app,
-            route_prefix=None if http is None else "/",
-        )
+        with report_waits(
+            f"serve: {settings.app}", *({"CPU": cpus} for cpus in _replica_cpus(settings).values())
+        ):
+            return serve.run(
+                application(settings, http, loaders),
+                name=settings.app,
+                route_prefix=None if http is None else "/",
+            )
     except RuntimeError as err:  # Serve's only word for any failure
-        reason = _cause(_said_of(settings.app) or str(err))
+        reason = _cause(_deployment_messages(settings.app) or str(err))
         delete(settings.app)
         raise ClusterError(settings.app, f"could not be deployed: {reason}") from err
     except KeyboardInterrupt:
@@ -126,13 +137,13 @@ def handle_of(app: str) -> Handle:
 
 
 def close(handle: Handle, timeout: float) -> None:
-    """Have an application take no more items, and wait so many seconds for those under way."""
+    """Have an application take no more requests, and wait so many seconds for those under way."""
     with contextlib.suppress(*transient_errors()):  # a replica that is gone has nothing under way
         handle.broadcast("close").results(timeout_s=timeout)
 
 
 def delete(app: str) -> None:
-    """Take one application down; with the last one Serve itself, so that the next may open another door.
+    """Take one application down; with the last one Serve itself, so that the next may listen elsewhere.
 
     A Ray of our own ends with the command, and Serve with it: no need to end it twice.
     """
@@ -154,8 +165,8 @@ def serve_http(
 
     Args:
         settings: replicas and what they load.
-        http: where the door is.
-        ready: is called with the door's address once it is open.
+        http: where to listen.
+        ready: is called with the address once requests are taken.
         loaders: what the replicas load.
 
     Raises:
@@ -187,8 +198,8 @@ def _start_proxy(http: HttpSettings) -> None:
         raise ClusterError("serve", "already runs on this cluster for batches; wait until they have ended")
 
 
-def _said_of(app: str) -> str:
-    """What Serve says of each deployment of an application: a traceback, if a replica cannot start."""
+def _deployment_messages(app: str) -> str:
+    """Serve's message on each deployment of an application: a traceback, if a replica cannot start."""
     stages = serve.status().applications[app].deployments.values()
     return "\n".join(stage.message for stage in stages if stage.message)
 
@@ -204,13 +215,13 @@ def _cause(text: str) -> str:
     return (ours or lines)[-1]
 
 
-EVERYWHERE = "0.0.0.0"
+ALL_INTERFACES = "0.0.0.0"
 """Where Serve listens if a config file does not say."""
-_DOOR = {field.name for field in dataclasses.fields(HttpSettings)}
+_HTTP_FIELDS = {field.name for field in dataclasses.fields(HttpSettings)}
 
 
 def app(args: dict[str, Any]) -> serve.Application:
-    """The application with its door; Serve calls this on the cluster.
+    """The application with an HTTP ingress; Serve calls this on the cluster.
 
     Args:
         args: fields of ``HttpSettings`` and ``ServeSettings``; the token comes from EMORAY_TOKEN instead, and
@@ -222,10 +233,10 @@ def app(args: dict[str, Any]) -> serve.Application:
     for name, remedy in {"token": "set EMORAY_TOKEN", "app": "set the application's name"}.items():
         if name in args:
             raise ConfigError(f"args.{name}", f"does not belong there; {remedy} instead")
-    door = {"host": EVERYWHERE} | {name: value for name, value in args.items() if name in _DOOR}
-    http = from_fields(HttpSettings, door | {"token": environment_token()}, subject="args")
+    given = {"host": ALL_INTERFACES} | {name: value for name, value in args.items() if name in _HTTP_FIELDS}
+    http = from_fields(HttpSettings, given | {"token": environment_token()}, subject="args")
     check_host(http.host, http.token)
-    stages = {name: value for name, value in args.items() if name not in _DOOR}
+    stages = {name: value for name, value in args.items() if name not in _HTTP_FIELDS}
     if stages.get("checkpoint") is not None:
         stages["checkpoint"] = Path(stages["checkpoint"])
     return application(from_fields(ServeSettings, stages, subject="args"), http, LOADERS)

@@ -34,11 +34,12 @@ from emoray.dataset.windows import window_starts
 from emoray.errors import ClusterError, CorpusError
 from emoray.model.checkpoint import Network, load_checkpoint, new_network
 from emoray.model.training import Standing
+from emoray.pipeline.resources import node_cpus, report_waits
 from emoray.pipeline.run_folder import RunFolder, Weights, load_state, save_state
 from emoray.pipeline.training_workers import (
     BaselineWorker,
     ExpressiveWorker,
-    Place,
+    WorkerContext,
     over_workers,
     record_epoch,
 )
@@ -50,7 +51,7 @@ class TrainSettings:
 
     workers: int = 1
     cpus_per_worker: int | None = None
-    """None: all CPUs of the cluster, shared equally."""
+    """None: as many as every worker can have on one node."""
     max_minutes: float | None = None
     random_seed: int = 0
     max_failures: int = 3
@@ -105,7 +106,7 @@ def train(folder: Path, run: RunFolder, preset: Preset, settings: TrainSettings)
         ),
     )
     try:
-        with run.watched(preset.epochs, settings.max_seconds):
+        with report_waits("train", {"CPU": cpus}), run.watched(preset.epochs, settings.max_seconds):
             result = _fitted(trainer)
     except ray.train.TrainingFailedError as err:
         for failure in getattr(err, "worker_failures", {}).values():
@@ -120,7 +121,7 @@ def train(folder: Path, run: RunFolder, preset: Preset, settings: TrainSettings)
 
 
 def _fitted(trainer: ray.train.torch.TorchTrainer) -> ray.train.Result:
-    """Fit beside the main thread, which hears an interrupt at once: Ray Train would wait for its workers.
+    """Fit in another thread: the main one takes an interrupt at once, where Ray Train waits for its workers.
 
     Raises:
         KeyboardInterrupt: interrupted; the workers end with this process.
@@ -132,19 +133,20 @@ def _fitted(trainer: ray.train.torch.TorchTrainer) -> ray.train.Result:
 
 
 def check_cluster(settings: TrainSettings) -> int:
-    """CPUs for each worker.
+    """CPUs for each worker: as many as it can have beside the others, for its CPUs are those of one node.
 
     Raises:
-        ClusterError: there are not enough: Ray would wait for them without a word.
+        ClusterError: the nodes have too few, and Ray would wait for more without a word.
     """
-    there = int(ray.cluster_resources().get("CPU", 0))
-    cpus = settings.cpus_per_worker or max(1, there // settings.workers)
-    if settings.workers * cpus > there:
-        raise ClusterError(
-            "train",
-            f"{settings.workers} workers of {cpus} CPUs do not fit into {there}; lower --workers",
-        )
-    return cpus
+    nodes = node_cpus()
+    sizes = [settings.cpus_per_worker] if settings.cpus_per_worker else range(max(nodes, default=0), 0, -1)
+    for cpus in sizes:
+        if sum(node // cpus for node in nodes) >= settings.workers:
+            return cpus
+    there = " + ".join(map(str, nodes)) or "no"
+    cpus = settings.cpus_per_worker or 1
+    reason = f"{settings.workers} workers of {cpus} CPUs do not fit into nodes of {there} CPUs"
+    raise ClusterError("train", f"{reason}; lower --workers")
 
 
 def check_windows(folder: Path, preset: BaselinePreset, settings: TrainSettings) -> None:
@@ -190,11 +192,11 @@ def check_notes(folder: Path, settings: TrainSettings) -> None:
 def train_worker(config: dict[str, Any]) -> None:
     """The loop of one worker."""
     preset, run, max_seconds = config["preset"], config["run"], config["max_seconds"]
-    place = Place.here(config["random_seed"])
+    context = WorkerContext.here(config["random_seed"])
     torch.set_num_threads(config["cpus"])
-    torch.manual_seed(place.random_seed)
+    torch.manual_seed(context.random_seed)
     kind = BaselineWorker if isinstance(preset, BaselinePreset) else ExpressiveWorker
-    worker = kind(preset, place, config["corpus"])
+    worker = kind(preset, context, config["corpus"])
     network, optimizer = worker.network, worker.optimizer
     if config["start"]:
         network.load_state_dict(load_checkpoint(config["start"]).network.state_dict())
@@ -214,7 +216,7 @@ def train_worker(config: dict[str, Any]) -> None:
             best = _weights(network)
         with tempfile.TemporaryDirectory() as state:
             checkpoint = None
-            if place.rank == 0:
+            if context.rank == 0:
                 save_state(Path(state), standing, network, optimizer, best)
                 checkpoint = ray.train.Checkpoint.from_directory(state)
                 run.write_metrics(standing)

@@ -44,28 +44,28 @@ from emoray.pipeline.metrics import record
 Batch = TypeVar("Batch")
 
 
-class Place(NamedTuple):
-    """Which worker of how many, and what its random generators start from."""
+class WorkerContext(NamedTuple):
+    """Rank of a worker, number of workers, and what the random generators start from."""
 
     rank: int
     world: int
     random_seed: int
 
     @classmethod
-    def here(cls, random_seed: int) -> Place:
-        """The place of the worker that asks."""
+    def here(cls, random_seed: int) -> WorkerContext:
+        """The context of the worker that calls this."""
         context = ray.train.get_context()
         return cls(context.get_world_rank(), context.get_world_size(), random_seed)
 
 
 def pieces_of(
-    folder: Path, split: str, place: Place | None = None, *, least: int = 1, sounding: bool = False
+    folder: Path, split: str, context: WorkerContext | None = None, *, least: int = 1, sounding: bool = False
 ) -> list[Notes]:
-    """Pieces of a split of at least so many notes, in the order of the corpus; a place has every n-th."""
+    """Pieces of a split of at least so many notes, in the order of the corpus; a worker has every n-th."""
     found = (
         notes for _, notes in corpus.read_pieces(folder, split, sounding=sounding) if len(notes) >= least
     )
-    return list(islice(found, place.rank, None, place.world)) if place else list(found)
+    return list(islice(found, context.rank, None, context.world)) if context else list(found)
 
 
 def recorded(batches: Iterable[Batch], notes: Callable[[Batch], int]) -> Iterator[Batch]:
@@ -107,16 +107,16 @@ class _Windows:
 class BaselineWorker:
     """A baseline network, its optimizer, and what this worker trains it on."""
 
-    def __init__(self, preset: BaselinePreset, place: Place, folder: Path) -> None:
-        self.preset, self.place = preset, place
-        self.windows = _windows(pieces_of(folder, "train", place), preset.window)
+    def __init__(self, preset: BaselinePreset, context: WorkerContext, folder: Path) -> None:
+        self.preset, self.context = preset, context
+        self.windows = _windows(pieces_of(folder, "train", context), preset.window)
         self.validation = _windows(pieces_of(folder, "validation"), preset.window)
         self.network = BaselineNetwork(preset.hidden)
         self.optimizer: torch.optim.Optimizer = torch.optim.Adam(
             self.network.parameters(), preset.learning_rate
         )
-        self.batch = max(1, preset.batch_size // place.world)
-        share = min(len(self.windows.starts), preset.epoch_windows // place.world)
+        self.batch = max(1, preset.batch_size // context.world)
+        share = min(len(self.windows.starts), preset.epoch_windows // context.world)
         count = int(over_workers([share], "min")[0])
         assert count >= self.batch, (
             f"a worker's share has {count} windows, fewer than a batch of {self.batch}"
@@ -129,7 +129,7 @@ class BaselineWorker:
             group["lr"] = standing.learning_rate
         starts = training.epoch_starts(
             self.windows.starts, self.count,
-            random_seed=self.place.random_seed, epoch=standing.epoch, rank=self.place.rank,
+            random_seed=self.context.random_seed, epoch=standing.epoch, rank=self.context.rank,
         )  # fmt: skip
         batches = training.batches(self.windows.table, starts, self.preset.window, self.batch)
         watched = recorded(batches, lambda batch: len(batch[1]))
@@ -137,13 +137,13 @@ class BaselineWorker:
         return {
             "train_loss": over_workers([loss], "max")[0],
             "learning_rate": standing.learning_rate,
-            "windows": float(self.count * self.place.world),
+            "windows": float(self.count * self.context.world),
         }
 
     def validate(self) -> dict[str, float]:
         """Validation means over evenly spaced windows, each worker doing its share."""
         stride = max(1, -(-len(self.validation.starts) // self.preset.validation_windows))
-        share = self.validation.starts[::stride][self.place.rank :: self.place.world]
+        share = self.validation.starts[::stride][self.context.rank :: self.context.world]
         batches = training.batches(self.validation.table, share, self.preset.window, 1024)
         sums = training.validation_sums(self.network, batches, self.preset)
         added = over_workers(list(sums.values()), "sum")
@@ -162,23 +162,23 @@ PREDICTABLE = 2
 class ExpressiveWorker:
     """An expressive network, its optimizer, and what this worker trains it on."""
 
-    def __init__(self, preset: ExpressivePreset, place: Place, folder: Path) -> None:
-        self.place = place
-        self.pieces = pieces_of(folder, "train", place, least=PREDICTABLE, sounding=True)
+    def __init__(self, preset: ExpressivePreset, context: WorkerContext, folder: Path) -> None:
+        self.context = context
+        self.pieces = pieces_of(folder, "train", context, least=PREDICTABLE, sounding=True)
         [notes] = over_workers([sum(len(piece) for piece in self.pieces)], "sum")
         [longest] = over_workers([max(len(piece) for piece in self.pieces)], "max")
-        self.preset = expressive_training.fitted(preset, int(notes), int(longest), place.world)
+        self.preset = expressive_training.fitted(preset, int(notes), int(longest), context.world)
         self.updates = expressive_training.epoch_updates(self.preset, int(longest))
         self.skipped = 0
         """Updates of this epoch that batches of short spans did without: the learning rate counts them."""
         held_out = pieces_of(folder, "validation", least=PREDICTABLE, sounding=True)
-        self.validation = beginnings(held_out, preset)[place.rank :: place.world]
+        self.validation = beginnings(held_out, preset)[context.rank :: context.world]
         self.network = ExpressiveNetwork(preset)
         self.optimizer = ExpressiveOptimizer(self.network, self.preset)
 
     def train(self, model: nn.Module, standing: Standing) -> dict[str, float]:
         """One epoch of updates; its figures."""
-        key = (self.place.random_seed, standing.epoch, self.place.rank)
+        key = (self.context.random_seed, standing.epoch, self.context.rank)
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
         planned, self.skipped = standing.planned or self.preset.epochs, 0
 
@@ -192,7 +192,7 @@ class ExpressiveWorker:
         )
         loss = sum(means[part] for part in expressive_training.PARTS)
         return {
-            "train_loss": over_workers([loss], "sum")[0] / self.place.world,
+            "train_loss": over_workers([loss], "sum")[0] / self.context.world,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "planned_epochs": planned,
         }
@@ -216,7 +216,7 @@ class ExpressiveWorker:
 
     def _batches(self, key: tuple[int, ...]) -> Iterator[Spans]:
         """This worker's spans of an epoch, each batch as long as the other workers'."""
-        count = self.preset.epoch_spans // self.place.world
+        count = self.preset.epoch_spans // self.context.world
         most = self.updates // (count // self._size)
         for spans in training_spans(self.pieces, self.preset, count, self._size, key):
             [places] = over_workers([spans.known.shape[1]], "max")
@@ -226,4 +226,4 @@ class ExpressiveWorker:
     @property
     def _size(self) -> int:
         """Spans of one batch on this worker."""
-        return self.preset.batch_size // self.place.world
+        return self.preset.batch_size // self.context.world

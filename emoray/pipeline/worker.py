@@ -9,7 +9,6 @@ imports this module, and not Serve, whose import takes longer than that of all o
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,9 +19,12 @@ import pyarrow as pa
 from emoray.batch.ledger import StoredRow
 from emoray.batch.shard import Engine, Work, process_shards
 from emoray.config import Limits
-from emoray.generation import ReadFaces, ReadSeed, broken, generate_results
+from emoray.emotion import Evidence
+from emoray.generation import ReadFaces, ReadSeed, generate_results
+from emoray.notes import Notes
+from emoray.pipeline.failures import errors_apart, failed_result, step_done
 from emoray.pipeline.metrics import record
-from emoray.request import GenerationRequest, Result
+from emoray.request import File, GenerationRequest, Prompt, Result
 from emoray.web.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -31,23 +33,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loaders:
-    """What each stage builds in its replica."""
+    """What reads pictures, what reads seeds and what composes, each built where it is used."""
 
     faces: Callable[[ServeSettings], ReadFaces]
     seeds: Callable[[ServeSettings], ReadSeed]
     composer: Callable[[ServeSettings], tuple[PromptDecoder, str]]
-    """What composes, and the guidance mode for items that name none."""
+    """What composes, and the guidance mode of requests that name none."""
 
 
 def load_faces(settings: ServeSettings, **options: Any) -> ReadFaces:
-    """The face reader; its own ``options`` are what a service has no settings for."""
+    """The face reader; ``options`` are those that Serve has no settings for."""
     from emoray.readers.face import FaceReader
 
     return FaceReader(backend=settings.faces, **options).read
 
 
 def load_seeds(settings: ServeSettings) -> ReadSeed:
-    """The reader of MIDI and recordings, which hears durations as the checkpoint's network does."""
+    """The reader of MIDI and recordings, with durations as the checkpoint's network was trained on."""
     from emoray.model.preset import sounds
     from emoray.readers.seed import read_seed
 
@@ -56,7 +58,7 @@ def load_seeds(settings: ServeSettings) -> ReadSeed:
 
 
 def load_composer(settings: ServeSettings) -> tuple[PromptDecoder, str]:
-    """The network with its checkpoint."""
+    """The network of the checkpoint, ready to compose."""
     import torch
 
     from emoray.compose.decoding import BatchDecoder
@@ -70,10 +72,51 @@ def load_composer(settings: ServeSettings) -> tuple[PromptDecoder, str]:
 LOADERS = Loaders(load_faces, load_seeds, load_composer)
 
 
+def data_engine(settings: ServeSettings, loaders: Loaders) -> Engine:
+    """Everything in this process, loaded once; the reader of pictures when the first picture comes."""
+    from emoray.pipeline.continuous_batching import ContinuousBatcher
+
+    decoder, guidance = loaders.composer(settings)
+    batcher = ContinuousBatcher(decoder, rows=settings.max_batch_size, gather=0.0, on_step=step_done)
+    face_reader = functools.cache(loaders.faces)
+    seed_reader = loaders.seeds(settings)
+
+    def read_faces(pictures: Sequence[bytes]) -> list[Evidence]:
+        evidence = face_reader(settings)(pictures) if pictures else []
+        step_done()
+        return evidence
+
+    def read_seed(seed: File) -> Notes:
+        notes = seed_reader(seed)
+        step_done()
+        return notes
+
+    def compose(prompts: Sequence[Prompt]) -> list[Notes]:
+        for prompt in prompts:
+            decoder.check(prompt)  # before any is composed
+        return [future.result() for future in batcher.ask_all(prompts)]
+
+    generate = partial(
+        generate_results, read_faces=read_faces, read_seed=read_seed, compose=compose, guidance=guidance
+    )
+    return partial(answer_each, generate=generate)
+
+
+def answer_each(
+    requests: Sequence[GenerationRequest], generate: Callable[[Sequence[GenerationRequest]], list[Result]]
+) -> list[tuple[Result, int]]:
+    """The result of each request, and 1 attempt; a bug fails the request that brings it out alone."""
+    outcomes = errors_apart(generate, requests)
+    return [
+        (failed_result(request, outcome) if isinstance(outcome, Exception) else outcome, 1)
+        for request, outcome in zip(requests, outcomes, strict=True)
+    ]
+
+
 def process_shards_recorded(
     shards: pa.Table, work: Work, build: Callable[[], Engine], alone: Engine | None
 ) -> pa.Table:
-    """``process_shards``: runs in a worker."""
+    """``process_shards`` with its figures: runs in a worker."""
     done = process_shards(shards, work, build, alone, on_commit=record_rows)
     for problem in done["problem"].to_pylist():
         record("emoray_batch_shards_total", outcome="committed" if problem is None else "refused")
@@ -81,38 +124,7 @@ def process_shards_recorded(
 
 
 def record_rows(rows: Sequence[StoredRow]) -> None:
-    """The figures of rows that were answered and committed."""
+    """Record the figures of rows that were answered and committed."""
     for row in rows:
         record("emoray_batch_rows_total", status=row["status"])
         record("emoray_batch_row_seconds", row["milliseconds"] / 1000)
-
-
-log = logging.getLogger(__name__)
-
-
-def data_engine(stages: ServeSettings, loaders: Loaders) -> Engine:
-    """Everything in this worker, loaded once; the reader of pictures when it is needed."""
-    composer, guidance = loaders.composer(stages)
-    face_reader = functools.cache(loaders.faces)
-    answer = partial(
-        generate_results,
-        read_faces=lambda pictures: face_reader(stages)(pictures) if pictures else [],
-        read_seed=loaders.seeds(stages),
-        compose=composer.compose,
-        guidance=guidance,
-    )
-    return partial(answer_each, answer=answer)
-
-
-def answer_each(
-    items: Sequence[GenerationRequest], answer: Callable[[Sequence[GenerationRequest]], list[Result]]
-) -> list[tuple[Result, int]]:
-    """Answer items together; when that breaks, find by halving the item that broke it and fail only that."""
-    try:
-        return [(result, 1) for result in answer(items)] if items else []
-    except Exception as err:
-        if len(items) == 1:
-            log.exception("unexpected error", extra={"request": items[0].id})
-            return [(broken(items[0].id, f"{type(err).__name__}: {err}".splitlines()[0]), 1)]
-        half = len(items) // 2
-        return answer_each(items[:half], answer) + answer_each(items[half:], answer)

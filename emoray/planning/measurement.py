@@ -168,7 +168,7 @@ COMMITS = 5
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 """That this process may use."""
 
-Given = TypeVar("Given")
+Sample = TypeVar("Sample")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,7 +239,7 @@ def _seconds(work: Callable[[], Any]) -> float:
     return time.process_time() - before
 
 
-def _cost(work: Callable[[Given], Any], samples: Sequence[Given]) -> Cost:
+def _cost(work: Callable[[Sample], Any], samples: Sequence[Sample]) -> Cost:
     """Of one sample, and what the very first took longer."""
     if not samples:
         return Cost()

@@ -31,11 +31,11 @@ class ServeSettings:
     face_replicas: int = 1
     seed_replicas: int = 1
     composer_replicas: int = 1
-    answer_replicas: int = 1
+    ingress_replicas: int = 1
     face_cpus: float = 0.15
     seed_cpus: float = 0.15
     composer_cpus: float = 0.25
-    answer_cpus: float = 0.05
+    ingress_cpus: float = 0.05
     threads: int = 1
     """Of torch, in one composer."""
     max_batch_size: int = 64
@@ -50,7 +50,7 @@ class ServeSettings:
             raise ConfigError("guidance", f"{self.guidance!r} is unknown; choose {', '.join(GUIDANCE_MODES)}")
         if not self.app:
             raise ConfigError("app", "must have a name")
-        for name in ("face", "seed", "composer", "answer"):
+        for name in ("face", "seed", "composer", "ingress"):
             _at_least(self, f"{name}_replicas", 1)
             _at_least(self, f"{name}_cpus", 0)
         _at_least(self, "threads", 1)

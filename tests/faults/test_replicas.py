@@ -47,7 +47,7 @@ def read_seed(seed: File) -> Notes:
 
 def at_work(book: Path) -> list[int]:
     """Composers that have begun a batch within the time that it takes."""
-    replicas = [process.pid for process in processes_of_these_tests("ComposerDeployment")]
+    replicas = [process.pid for process in processes_of_these_tests(":composer")]
     begun = {pid: (book / f"{pid}").stat().st_mtime for pid in replicas if (book / f"{pid}").exists()}
     return [pid for pid, when in begun.items() if time.time() - when < 0.08]
 

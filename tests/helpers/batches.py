@@ -26,7 +26,7 @@ from emoray.batch.shard import Engine
 from emoray.notes import as_notes
 from emoray.pipeline.batch_driver import run_batch
 from emoray.pipeline.engines import EnginePlan
-from emoray.pipeline.failures import isolated, limited
+from emoray.pipeline.failures import isolated, watched
 from emoray.request import GenerationRequest, Result
 
 SETTINGS = BatchSettings(shard_rows=4)
@@ -65,7 +65,7 @@ def fake_engine(log: Path, seconds: float) -> Engine:
 def plan(log: Path, seconds: float = 0.0, limit: float = 60.0, **changes: Any) -> EnginePlan:
     """The fake engine as ``plan_engine`` gives the ``data`` engine, with two attempts alone."""
     build = partial(fake_engine, log, seconds)
-    within = partial(limited, build, limit)
+    within = partial(watched, build, limit)
     fields = {
         "checkpoint": "c" * 64,
         "guidance": "original",

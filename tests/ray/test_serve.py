@@ -267,13 +267,13 @@ def test_a_batch_beside_the_door_has_no_route_of_its_own_and_closes_when_all_is_
     routes = httpx.get(f"{deployed.url}/-/routes").json()
     assert set(routes.values()) == {SETTINGS.app}
     deployed.sizes("composer")
-    under_way = [beside.answer.remote(item(SLOW)) for _ in range(6)]
+    under_way = [beside.generate.remote(item(SLOW)) for _ in range(6)]
     while not deployed.sizes("composer"):
         time.sleep(0.02)
     door.close(beside, timeout=30)
     assert [response.result(timeout_s=1).status for response in under_way] == ["ok"] * 6
     with pytest.raises(ReplicaUnavailableError) as late:
-        beside.answer.remote(item(1)).result(timeout_s=30)
+        beside.generate.remote(item(1)).result(timeout_s=30)
     assert is_transient(late.value)
 
 

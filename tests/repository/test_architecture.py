@@ -141,10 +141,10 @@ SHARED_NAMES = {"log"}
 COMMANDS = {"evaluate", "ingest", "plan", "train"}
 """Commands of the command line, named as the functions that they call."""
 DOUBLED = {
-    "Asked", "COLUMNS", "Checkpoint", "EVERY", "Engine", "FEW", "FIELDS", "Faces", "GAIN", "Given",
-    "LONGEST_DURATION", "LONGEST_STEP", "MOST_BYTES", "MUSIC", "Preset", "RANDOM_SEED", "RAY_START",
-    "RECENT", "RUN", "SCALES", "SCHEMA", "SECONDS", "SLOWEST", "SPREAD", "SUMMARY", "Samples",
-    "TOGETHER", "WINDOW", "Work", "app", "busy", "limited", "parts", "pieces_of", "results",
+    "COLUMNS", "Checkpoint", "EVERY", "Engine", "FEW", "FIELDS", "Faces", "GAIN",
+    "LONGEST_DURATION", "LONGEST_STEP", "MUSIC", "Preset", "RANDOM_SEED", "RAY_START",
+    "RECENT", "RUN", "SCALES", "SCHEMA", "SECONDS", "SLOWEST", "SPREAD", "SUMMARY", "TOGETHER", "Samples",
+    "WINDOW", "app", "busy", "parts", "pieces_of", "results",
     "train_epoch", "validation_sums", "write_part",
 }  # fmt: skip
 """Names that still mean two things. The list only gets shorter."""

@@ -15,7 +15,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from emoray.errors import ClusterError
 from emoray.pipeline.failures import is_transient
-from emoray.pipeline.serve_engine import MOST_BYTES, TOGETHER, answer_all
+from emoray.pipeline.serve_engine import CALL_BYTES, CALL_REQUESTS, answer_all
 from emoray.request import GenerationRequest, Result
 
 
@@ -27,7 +27,7 @@ class Handle:
         self.now = self.most = 0
         self.sizes: list[int] = []
         self.lock = threading.Lock()
-        self.answer_many = self
+        self.generate_many = self
 
     def remote(self, items: Sequence[GenerationRequest]) -> Response:
         with self.lock:
@@ -87,9 +87,9 @@ def test_results_come_in_the_order_of_the_items_and_at_most_a_window_is_under_wa
 
 def test_items_share_calls_that_stay_small():
     handle = Handle(ok)
-    ask(handle, 2 * TOGETHER + 8, window=4 * TOGETHER)
-    assert sorted(handle.sizes) == [8, TOGETHER, TOGETHER]
-    large = [request(str(i), b"x" * (MOST_BYTES // 2)) for i in range(5)]
+    ask(handle, 2 * CALL_REQUESTS + 8, window=4 * CALL_REQUESTS)
+    assert sorted(handle.sizes) == [8, CALL_REQUESTS, CALL_REQUESTS]
+    large = [request(str(i), b"x" * (CALL_BYTES // 2)) for i in range(5)]
     handle = Handle(ok)
     answer_all(handle, large, window=64, timeout_s=5.0, attempts=1, jitter=random.Random(0))
     assert sorted(handle.sizes) == [1, 2, 2]
@@ -149,7 +149,7 @@ def test_an_application_that_is_gone_ends_the_batch():
 
 def test_pauses_double_and_are_spread(monkeypatch):
     slept: list[float] = []
-    monkeypatch.setattr("emoray.pipeline.serve_engine.time.sleep", slept.append)
+    monkeypatch.setattr("emoray.pipeline.failures.time.sleep", slept.append)
     monkeypatch.setattr(Response, "result", lambda *_, **__: (_ for _ in ()).throw(TimeoutError()))
     ask(Handle(ok), attempts=4, pause_s=1.0, jitter=random.Random(1))
     assert len(slept) == 3

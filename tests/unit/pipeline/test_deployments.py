@@ -14,7 +14,7 @@ from ray.serve.exceptions import BackPressureError, ReplicaUnavailableError
 
 from emoray.notes import Notes, as_notes
 from emoray.pipeline.failures import is_transient
-from emoray.pipeline.serve_application import LONG_SEED, Answers, Seeds
+from emoray.pipeline.serve_application import LONG_SEED_BYTES, Ingress, SeedReaderDeployment
 from emoray.request import File, Prompt, Result
 from emoray.web.settings import ServeSettings
 
@@ -27,7 +27,7 @@ def stage(**methods: Any) -> SimpleNamespace:
     return SimpleNamespace(**{name: SimpleNamespace(remote=method) for name, method in methods.items()})
 
 
-async def composing(composed: asyncio.Event, *, most: int) -> tuple[Answers, asyncio.Task[Result]]:
+async def composing(composed: asyncio.Event, *, most: int) -> tuple[Ingress, asyncio.Task[Result]]:
     """What answers, at an item that is composed once the event is set."""
 
     async def read(seeds: Sequence[File]) -> list[Notes]:
@@ -40,23 +40,23 @@ async def composing(composed: asyncio.Event, *, most: int) -> tuple[Answers, asy
     async def guidance() -> str:
         return "none"
 
-    answers = Answers(
+    ingress = Ingress(
         stage(read_many=read), stage(read_many=read), stage(compose_many=compose, guidance=guidance), most
     )
-    under_way = asyncio.create_task(answers.answer(ITEM))
+    under_way = asyncio.create_task(ingress.generate(ITEM))
     await asyncio.sleep(0.01)
-    return answers, under_way
+    return ingress, under_way
 
 
 def test_closing_waits_for_what_is_under_way_and_refuses_what_comes_later():
     async def scenario() -> None:
-        answers, under_way = await composing(composed := asyncio.Event(), most=9)
-        closed = asyncio.create_task(answers.close())
+        ingress, under_way = await composing(composed := asyncio.Event(), most=9)
+        closed = asyncio.create_task(ingress.close())
         await asyncio.sleep(0.3)
         assert not closed.done()
         with pytest.raises(ReplicaUnavailableError) as late:
-            await answers.answer(ITEM)
-        assert is_transient(late.value), "so the door says 503 and when to come back"
+            await ingress.generate(ITEM)
+        assert is_transient(late.value), "so HTTP says 503 and when to come back"
         composed.set()
         assert (await under_way).status == "ok"
         await asyncio.wait_for(closed, 5)
@@ -66,12 +66,12 @@ def test_closing_waits_for_what_is_under_way_and_refuses_what_comes_later():
 
 def test_who_comes_when_as_many_are_under_way_as_may_be_hears_it_at_once():
     async def scenario() -> None:
-        answers, under_way = await composing(composed := asyncio.Event(), most=1)
+        ingress, under_way = await composing(composed := asyncio.Event(), most=1)
         with pytest.raises(BackPressureError) as busy:
-            await answers.answer(ITEM)
+            await ingress.generate(ITEM)
         assert is_transient(busy.value)
         composed.set()
-        assert (await under_way).status == (await answers.answer(ITEM)).status == "ok"
+        assert (await under_way).status == (await ingress.generate(ITEM)).status == "ok"
 
     asyncio.run(scenario())
 
@@ -89,8 +89,8 @@ def test_seeds_are_read_one_after_the_other_and_none_waits_for_a_long_one():
         return NOTE
 
     async def scenario() -> None:
-        seeds = Seeds(ServeSettings(), lambda _: read)
-        long = asyncio.create_task(seeds.read(File("long", bytes(LONG_SEED + 1))))
+        seeds = SeedReaderDeployment(ServeSettings(), lambda _: read)
+        long = asyncio.create_task(seeds.read(File("long", bytes(LONG_SEED_BYTES + 1))))
         await asyncio.sleep(0.05)
         short = await asyncio.wait_for(seeds.read_many([ITEM.seed] * 20), 5)
         assert (len(short), long.done()) == (20, False)

@@ -18,7 +18,7 @@ from emoray.model.training import Standing
 from emoray.pipeline import metrics, training_workers
 from emoray.pipeline.ingest import record_files
 from emoray.pipeline.metrics import TABLE, Metric, record, timed
-from emoray.pipeline.serve_application import record_response, recorded_call, tell
+from emoray.pipeline.serve_application import record_outcome, record_response, recorded_call
 from emoray.pipeline.worker import record_rows
 
 DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana.json"
@@ -85,9 +85,9 @@ def test_what_is_not_in_the_table_is_not_recorded(recorded):
 
 def test_nothing_is_added_to_a_counter_and_a_failure_is_timed_too(recorded):
     record("emoray_ingest_notes_total", 0)
-    with pytest.raises(KeyError), timed("emoray_serve_answer_seconds"):
+    with pytest.raises(KeyError), timed("emoray_serve_request_seconds"):
         raise KeyError
-    assert [name for name, *_ in recorded.lines] == ["emoray_serve_answer_seconds"]
+    assert [name for name, *_ in recorded.lines] == ["emoray_serve_request_seconds"]
 
 
 def test_recording_without_ray_does_no_harm():
@@ -136,7 +136,7 @@ def test_serve_records_batches_and_what_was_not_answered(recorded):
     assert list(recorded.sums("emoray_serve_stage_seconds")) == ["composer"]
     item = request("a")
     for err in (BackPressureError(num_queued_requests=1, max_queued_requests=1), TimeoutError(), TypeError()):
-        tell(item, err)
+        record_outcome(item, err)
     assert recorded.sums("emoray_serve_requests_total") == {"busy": 2, "bug": 1}
     assert recorded.sums("emoray_serve_refusals_total") == {"": 1}
 

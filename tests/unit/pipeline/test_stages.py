@@ -19,8 +19,8 @@ from emoray.generation import generate_results
 from emoray.model.baseline import BaselineNetwork
 from emoray.model.checkpoint import save_checkpoint
 from emoray.notes import as_notes
-from emoray.pipeline.failures import together_or_alone
-from emoray.pipeline.serve_application import answer_together, in_pieces
+from emoray.pipeline.failures import errors_apart
+from emoray.pipeline.serve_application import generate_by_stages, in_pieces
 from emoray.pipeline.worker import LOADERS
 from emoray.request import File, GenerationRequest, Result
 from emoray.web.settings import ServeSettings
@@ -39,7 +39,7 @@ def tenfold(numbers: Sequence[int]) -> list[int]:
 
 
 def test_one_bad_member_does_not_harm_its_batch(caplog):
-    one, two, bug, mistake = together_or_alone(tenfold, [1, 2, 0, 13])
+    one, two, bug, mistake = errors_apart(tenfold, [1, 2, 0, 13])
     assert (one, two) == (10, 20)
     assert isinstance(bug, ZeroDivisionError)
     assert isinstance(mistake, RequestError)
@@ -49,7 +49,7 @@ def test_one_bad_member_does_not_harm_its_batch(caplog):
 
 def test_a_good_batch_is_one_call():
     calls = []
-    together_or_alone(lambda numbers: calls.append(len(numbers)) or list(numbers), [1, 2, 3])
+    errors_apart(lambda numbers: calls.append(len(numbers)) or list(numbers), [1, 2, 3])
     assert calls == [3]
 
 
@@ -82,7 +82,7 @@ async def outcomes(
 
         return stage
 
-    return await answer_together(
+    return await generate_by_stages(
         items, read_faces=given(face), read_seeds=given(seed), compose=given(composed), guidance="none"
     )
 
