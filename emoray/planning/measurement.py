@@ -10,6 +10,7 @@ only committing, which waits for a disk, is timed by the clock, at its best.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -31,7 +32,7 @@ from emoray.batch.folder import MOST_ROWS
 from emoray.batch.ledger import SCHEMA, Layout, commit, music_path
 from emoray.batch.stored_manifest import CheckedRow, write_manifest_rows
 from emoray.config import Limits
-from emoray.errors import ManifestError, RequestError
+from emoray.errors import EmorayError, ManifestError, RequestError
 from emoray.generation import failed
 from emoray.notes import Notes, end
 from emoray.planning.estimate import Composing, Cost, UnitCosts, Workload
@@ -208,9 +209,13 @@ def measured(setting: Setting) -> UnitCosts:
     composer, guidance = BatchDecoder(checkpoint), setting.guidance or checkpoint.guidance
     read = partial(read_seed, sounding=sounds(setting.checkpoint))
     load = time.process_time()
-    midi, voice = (_cost(read, kind) for kind in (setting.samples.midi, setting.samples.voice))
+    embedded = embedded_samples(voices=bool(setting.samples.voice), pictures=False)
+    midi = _cost(read, setting.samples.midi)
+    midi = midi if midi.each else _cost(read, embedded.midi)
+    voice = _cost(read, setting.samples.voice)
+    voice = voice if voice.each else _cost(read, embedded.voice)
     picture = _cost(lambda data: faces.read([data]), setting.samples.picture)
-    seeds = [read(data) for data in setting.samples.midi]
+    seeds = _readable(read, setting.samples.midi) or _readable(read, embedded.midi)
     write = _cost(midi_bytes, seeds)
     seed_notes = sum(map(len, seeds)) / len(seeds)
     music = midi_bytes(seeds[0])
@@ -240,12 +245,24 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 
 def _cost(work: Callable[[Sample], Any], samples: Sequence[Sample]) -> Cost:
-    """Of one sample, and what the very first took longer."""
-    if not samples:
-        return Cost()
-    first = _seconds(lambda: work(samples[0]))
-    each = [_seconds(partial(work, sample)) for sample in samples]
-    return Cost(first=max(0.0, first - each[0]), each=sum(each) / len(each))
+    """The cost of one sample, and what the very first took longer; a damaged one is left out."""
+    first, each = 0.0, list[float]()
+    for sample in samples:
+        try:
+            first = first or _seconds(partial(work, sample))
+            each.append(_seconds(partial(work, sample)))
+        except EmorayError:  # a row that fails costs little
+            continue
+    return Cost(first=max(0.0, first - each[0]), each=sum(each) / len(each)) if each else Cost()
+
+
+def _readable(read: Callable[[bytes], Notes], samples: Sequence[bytes]) -> list[Notes]:
+    """The notes of the samples that are not damaged."""
+    found = []
+    for data in samples:
+        with contextlib.suppress(EmorayError):
+            found.append(read(data))
+    return found
 
 
 def _composing(

@@ -84,7 +84,9 @@ def test_a_run_is_not_overwritten_and_not_resumed_with_other_settings(whole, clu
 
 
 def test_a_cluster_too_small_is_refused_with_the_flag_to_lower(ray_cluster):
-    with pytest.raises(ClusterError, match="8 workers of 1 CPUs do not fit into 4; lower --workers"):
+    with pytest.raises(
+        ClusterError, match="8 workers of 1 CPUs do not fit into nodes of 4 CPUs; lower --workers"
+    ):
         check_cluster(TrainSettings(workers=8))
     assert check_cluster(TrainSettings(workers=2)) == 2
 

@@ -138,3 +138,40 @@ def test_music_is_the_same_bytes_as_when_all_come_at_once(preset):
         time.sleep(0.03)
     for answer, notes in zip(answers, composer.compose(asked), strict=True):
         assert answer.result(timeout=30).tobytes() == notes.tobytes()
+
+
+class SlowPrefill(Slow):
+    """Hears a note of the longest seed in 4 ms, and remembers how many joined at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.joined: list[int] = []
+
+    def new_batch(self) -> SlowDecoder:
+        return SlowPrefillDecoder(self)
+
+
+class SlowPrefillDecoder(SlowDecoder):
+    def join(self, waiting: Sequence[tuple[int, Prompt]]) -> None:
+        self.composer.joined.append(len(waiting))
+        time.sleep(0.004 * max(len(prompt.seed) for _, prompt in waiting))
+        super().join(waiting)
+
+
+def test_long_seeds_wait_for_each_other_although_a_short_one_joined_before():
+    """To prefill one stops the whole batch for .4 s: one by one they would stop it ten times."""
+    line = ContinuousBatcher(decoder := SlowPrefill(), rows=64, gather=0.0)
+    under_way = line.ask_all([request(number, notes=20_000) for number in range(8)])
+    line.ask(Prompt(seed=SEED[:1], valence=1.0, guidance="none", notes=1, random_seed=20)).result(timeout=5)
+    long_seed = as_notes(np.arange(100) / 4, [0.2] * 100, [60] * 100, [80] * 100)
+    before, waiting = len(decoder.joined), []
+    for number in range(10):
+        waiting.append(
+            line.ask(Prompt(seed=long_seed, valence=1.0, guidance="none", notes=1, random_seed=30 + number))
+        )
+        time.sleep(0.03)
+    for future in waiting:
+        future.result(timeout=20)
+    for future in under_way:
+        future.cancel()
+    assert len(decoder.joined) - before <= 3

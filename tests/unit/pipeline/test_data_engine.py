@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from functools import partial
 
 from asked import music_of, request
 from composers import AtOnce
@@ -10,6 +11,7 @@ from composers import AtOnce
 from emoray.emotion import Evidence
 from emoray.errors import MidiError
 from emoray.notes import as_notes
+from emoray.pipeline.failures import watched
 from emoray.pipeline.worker import Loaders, answer_each, data_engine
 from emoray.request import GenerationRequest, Result
 from emoray.web.settings import ServeSettings
@@ -71,3 +73,19 @@ def test_a_worker_that_composes_by_itself_does_without_serve():
         "assert 'ray.serve' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_hung_row_has_the_time_of_one_step_and_not_that_of_all_rows(monkeypatch):
+    """A picture, a seed or a decoding step each; a shard of 64 rows once had 64 times the limit."""
+    armed = list[float]()
+    monkeypatch.setattr("faulthandler.dump_traceback_later", lambda seconds, exit: armed.append(seconds))
+    notes = as_notes([0.0], [1.0], [60], [80])
+    loaders = Loaders(
+        faces=lambda _: lambda pictures: [],
+        seeds=lambda _: lambda seed: notes,
+        composer=lambda _: (AtOnce(lambda requests: [notes for _ in requests]), "none"),
+    )
+    engine = watched(partial(data_engine, ServeSettings(), loaders), 5.0)
+    assert len(engine(items(*map(str, range(40))))) == 40
+    assert set(armed) == {5.0}
+    assert len(armed) > 40, "each step starts anew"

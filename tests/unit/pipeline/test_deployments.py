@@ -99,3 +99,28 @@ def test_seeds_are_read_one_after_the_other_and_none_waits_for_a_long_one():
         assert max(most) == 2
 
     asyncio.run(scenario())
+
+
+def test_a_caller_who_leaves_keeps_its_turn_until_its_thread_ends_and_work_not_begun_is_not_begun():
+    """A thread cannot be stopped: with a turn for each who left, as many would run at once."""
+    may_end, begun = threading.Event(), list[str]()
+
+    def read(seed: File) -> Notes:
+        begun.append(seed.name)
+        assert may_end.wait(10)
+        return NOTE
+
+    async def scenario() -> None:
+        seeds = SeedReaderDeployment(ServeSettings(), lambda _: read)
+        leaving = [asyncio.create_task(seeds.read(File(f"left-{number}", b""))) for number in range(6)]
+        await asyncio.sleep(0.05)
+        for task in leaving:
+            task.cancel()
+        stays = asyncio.create_task(seeds.read(File("stays", b"")))
+        await asyncio.sleep(0.2)
+        assert begun == ["left-0"]
+        may_end.set()
+        assert len(await asyncio.wait_for(stays, 5)) == 1
+        assert begun == ["left-0", "stays"]
+
+    asyncio.run(scenario())

@@ -33,3 +33,18 @@ def test_every_step_that_was_tried_has_a_cost_and_no_other(costs, tmp_path):
     assert costs.few.hear + costs.few.note > 0
     assert 0 < costs.share <= 1
     assert not list(tmp_path.iterdir()), "what was committed to time the storage is removed"
+
+
+def test_a_damaged_sample_does_not_end_the_plan(monkeypatch, tmp_path):
+    for name, small in {"FEW": 2, "MANY": 4, "FEW_NOTES": 1, "MORE_NOTES": 3}.items():
+        monkeypatch.setattr(measurement, name, small)
+    good = embedded_samples(voices=False, pictures=False).midi
+    for midi in ((b"MThd and no more", good[0]), (b"text",)):
+        samples = measurement.Samples(midi=midi, voice=(b"RIFF and no more",))
+        setting = Setting(
+            samples=samples, checkpoint=PRETRAINED / "baseline", guidance=None, faces="auto", folder=tmp_path
+        )
+        costs = measured(setting)
+        assert costs.midi.each > 0
+        assert costs.voice.each > 0
+        assert costs.seed_notes > 1
