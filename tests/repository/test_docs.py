@@ -106,6 +106,12 @@ def test_the_map_names_every_module_and_none_that_is_gone():
     assert named - there == set(), "modules that are gone"
 
 
+def test_the_names_in_the_map_are_those_of_the_code():
+    source = "".join(path.read_text() for path in (ROOT / "emoray").rglob("*.py"))
+    for name in re.findall(r"`([A-Z]+[a-z]\w+|[A-Z]+_[A-Z_]+)`", MAP.read_text()):
+        assert re.search(rf"^\s*(?:class )?{name}\b", source, flags=re.M), name
+
+
 def test_help_loads_neither_torch_nor_ray():
     code = (
         "import sys; sys.argv = ['emoray', '--help']\n"
