@@ -10,7 +10,7 @@ METADATA ?=
 LABELS ?=
 CORPUS ?= corpus
 EMOTION ?= emotion.json
-PRESET ?= baseline
+PRESET ?= expressive
 RUN ?= runs/$(PRESET)
 WORKERS ?= 1
 TRAIN_OPTIONS ?=
@@ -76,7 +76,7 @@ ingest: $(READY) ## MIDI=folder [METADATA=csv] to CORPUS
 	$(BIN)/emoray ingest $(MIDI) --out $(CORPUS) $(if $(METADATA),--metadata $(METADATA))
 
 cluster: $(READY) ## CORPUS [LABELS=csv] to EMOTION
-	$(BIN)/emoray cluster $(CORPUS) --out $(EMOTION) $(if $(LABELS),--labels $(LABELS))
+	$(BIN)/emoray cluster $(CORPUS) --out $(EMOTION) --preset $(PRESET) $(if $(LABELS),--labels $(LABELS))
 
 train: $(READY) ## MIDI to CORPUS to EMOTION to RUN, here or on RAY_ADDRESS; what is there is kept
 	test -f $(CORPUS)/_SUCCESS.json || $(MAKE) ingest
@@ -85,7 +85,7 @@ train: $(READY) ## MIDI to CORPUS to EMOTION to RUN, here or on RAY_ADDRESS; wha
 
 pretrain: $(READY) ## MAESTRO=folder [MINUTES=105] to the shipped checkpoint; what is there is kept
 	test -f $(PRETRAIN)/corpus/_SUCCESS.json || $(BIN)/emoray ingest $(MAESTRO) --out $(PRETRAIN)/corpus --metadata $(MAESTRO)/maestro-v3.0.0.csv --only-listed
-	test -f $(PRETRAIN)/emotion.json || $(BIN)/emoray cluster $(PRETRAIN)/corpus --out $(PRETRAIN)/emotion.json $(if $(LABELS),--labels $(LABELS))
+	test -f $(PRETRAIN)/emotion.json || $(BIN)/emoray cluster $(PRETRAIN)/corpus --out $(PRETRAIN)/emotion.json --preset expressive $(if $(LABELS),--labels $(LABELS) --hold-out-judges)
 	$(BIN)/emoray train $(PRETRAIN)/corpus --emotion $(PRETRAIN)/emotion.json --preset expressive --out $(PRETRAIN)/run --workers $(WORKERS) --max-minutes $(MINUTES) --half --music maestro $(if $(wildcard $(PRETRAIN)/run/run.json),--resume) $(TRAIN_OPTIONS)
 	mkdir -p $(PRETRAINED)
 	cd $(PRETRAIN)/run && cp weights.safetensors config.json emotion.json metrics.json README.md $(CURDIR)/$(PRETRAINED)

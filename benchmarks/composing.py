@@ -22,20 +22,21 @@ from figures import options, write_figures
 from emoray.compose.baseline_decoder import context
 from emoray.compose.decoding import BatchDecoder
 from emoray.compose.original_formulas import emotion_score, on_keyboard, original_logits
-from emoray.compose.prefill import heard_notes
-from emoray.compose.sampling import chosen, draw
+from emoray.compose.prefill import note_inputs
+from emoray.compose.sampling import choose, sample
 from emoray.config import CONDITIONED_MODES, GUIDANCE_MODES, OriginalGuidance
 from emoray.dataset.attributes import attributes_ahead
 from emoray.dataset.bins import DURATION_EDGES, STEP_EDGES
-from emoray.dataset.spans import condition
+from emoray.dataset.spans import condition_of
 from emoray.demo.pieces import pieces
 from emoray.model.checkpoint import load_checkpoint
-from emoray.model.expressive import CONDITIONS, DENSE, Decided, ExpressiveNetwork, Heard
+from emoray.model.expressive import CONDITION_WIDTH, DENSE, Decided, ExpressiveNetwork, NoteInputs
 from emoray.model.matrix import multiplies_bfloat16
 from emoray.model.preset import PRETRAINED
 from emoray.request import Prompt
 
 WINDOW = 25
+EVERY = np.ones(5, np.bool_)
 SEED_NOTES = 64
 NAIVE_NOTES = 60
 DEFAULT = {"baseline": "original", "expressive": "cfg"}
@@ -58,7 +59,7 @@ def best(work, rounds):
 
 
 def composed(checkpoint, mode, batch, notes, rounds):
-    """(seconds to prime, seconds to compose) of a batch with so many notes each; the least of each."""
+    """(seconds to prefill, seconds to compose) of a batch with so many notes each; the least of each."""
     composer = BatchDecoder(checkpoint, batch_size=batch)
     requests = [
         Prompt(seed=seed(), valence=1 - 2 * (number % 2), guidance=mode, notes=notes, random_seed=number)
@@ -77,7 +78,7 @@ def composed(checkpoint, mode, batch, notes, rounds):
 
 
 @torch.no_grad()
-def naive_seed(checkpoint, notes):
+def naive_baseline(checkpoint, notes):
     """The published loop: the window, and 128 windows with a candidate appended, anew for each note."""
     network, clusters, generator = checkpoint.network, checkpoint.clusters, np.random.default_rng(0)
     guidance, window = OriginalGuidance(), context(seed(), WINDOW)
@@ -91,45 +92,47 @@ def naive_seed(checkpoint, notes):
         features = [measure(column, axis=1) for column in columns for measure in (np.mean, np.max, np.std)]
         distances = clusters.distances(np.stack(features, axis=1))
         score = emotion_score(distances[:, clusters.happy], distances[:, 1 - clusters.happy])[None]
-        bent = (
+        guided = (
             on_keyboard(original_logits(logits, score, np.ones(1), np.ones(1), guidance))
             / guidance.temperature
         )
-        [pitch] = chosen(np.exp(bent - bent.max()), generator.random(1))
+        [pitch] = choose(np.exp(guided - guided.max()), generator.random(1))
         note = np.array([[pitch / 128, max(step[0], 0), max(duration[0], 0.01)]], np.float32)
         window = np.concatenate([window[1:], note])
 
 
 @torch.no_grad()
 def naive_expressive(checkpoint, notes):
-    """A window run anew for each note, uncond and told, and four draws from logits that are led."""
+    """A window run anew for each note, without and with a condition, and four samples from guided logits."""
     network, generator = checkpoint.network, np.random.default_rng(0)
-    window = heard_notes(seed())[-WINDOW:]
-    told = np.zeros((2, WINDOW, CONDITIONS), np.float32)
-    told[1] = condition(attributes_ahead(seed(), checkpoint.preset.lookahead, 1), np.ones(5, np.bool_))[0]
-    told, one = torch.from_numpy(told), np.ones(1)
+    window = note_inputs(seed())[-WINDOW:]
+    condition = np.zeros((2, WINDOW, CONDITION_WIDTH), np.float32)
+    condition[1] = condition_of(
+        attributes_ahead(seed(), checkpoint.preset.lookahead, 1), np.ones(5, np.bool_)
+    )[0]
+    condition, one = torch.from_numpy(condition), np.ones(1)
 
-    def drawn(logits):
-        uncond, led = logits[:, -1].numpy().astype(np.float64)
-        return int(draw((uncond + 1.7 * (led - uncond))[None], one, 0.98 * one, generator.random(1))[0])
+    def sampled(logits):
+        uncond, cond = logits[:, -1].numpy().astype(np.float64)
+        return int(sample((uncond + 1.7 * (cond - uncond))[None], one, 0.98 * one, generator.random(1))[0])
 
     def both(value):
         return torch.tensor(value).expand(2, 1)
 
     for _ in range(notes):
         x = torch.from_numpy(window).expand(2, -1, -1)
-        heard = Heard(x[..., 0].long(), x[..., 1].float(), x[..., 2].float(), x[..., 3].long())
-        context_of, _ = network.listen(heard, told, network.start(2))
+        inputs = NoteInputs(x[..., 0].long(), x[..., 1].float(), x[..., 2].float(), x[..., 3].long())
+        context_of, _ = network.read(inputs, condition, network.start(2))
         last = type(context_of)(
             tuple(head[:, -1:] for head in context_of.heads), *(part[:, -1:] for part in context_of[1:])
         )
-        added = network.told_heads(told[:, -1:])
-        step = both(float(STEP_EDGES[drawn(network.step_logits(last, added))]))
-        pitch = both(drawn(network.pitch_logits(last, added, step)))
+        added = network.head_condition(condition[:, -1:])
+        step = both(float(STEP_EDGES[sampled(network.step_logits(last, added))]))
+        pitch = both(sampled(network.pitch_logits(last, added, step)))
         duration = both(
-            float(DURATION_EDGES[drawn(network.duration_logits(last, added, step, pitch))]) + 0.01
+            float(DURATION_EDGES[sampled(network.duration_logits(last, added, step, pitch))]) + 0.01
         )
-        velocity = drawn(network.velocity_logits(last, added, Decided(step, pitch, duration)))
+        velocity = sampled(network.velocity_logits(last, added, Decided(step, pitch, duration)))
         note = [float(pitch[0]), float(step[0]), float(duration[0]), velocity]
         window = np.concatenate([window[1:], [note]])
 

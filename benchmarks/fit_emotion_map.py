@@ -17,12 +17,12 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
-from emoray.compose.classifier_guidance import RECENT, label_features
-from emoray.compose.targets import FITTED
+from emoray.compose.conditions import FITTED
+from emoray.compose.pitch_guidance import label_features
+from emoray.compose.sampling import RECENT
 from emoray.dataset import corpus
 from emoray.dataset.attributes import GROUPS, attributes_ahead
-from emoray.dataset.clusters import balanced_accuracy
-from emoray.dataset.features import window_features
+from emoray.dataset.clusters import balanced_accuracy, window_features
 from emoray.dataset.keys import agreements, pitch_classes
 from emoray.model.checkpoint import load_checkpoint
 from emoray.model.preset import PRETRAINED

@@ -32,10 +32,9 @@ from figures import options, write_figures
 from emoray.config import ExpressivePreset
 from emoray.dataset.bins import DURATION_BINS, STEP_BINS, VELOCITY_BINS
 from emoray.dataset.spans import training_spans
-from emoray.model.expressive import CONDITIONS, FADING, ExpressiveNetwork
-from emoray.model.expressive_training import train_epoch
+from emoray.model.expressive import CONDITION_WIDTH, DECAY_TIMES, ExpressiveNetwork
+from emoray.model.expressive_training import ExpressiveOptimizer, train_epoch
 from emoray.model.matrix import multiplies_bfloat16
-from emoray.model.optimizer import ExpressiveOptimizer
 from emoray.notes import N_PITCHES, as_notes
 
 WINDOW = 25
@@ -91,7 +90,7 @@ def window_a_note(rounds):
     preset = replace(PRESET, chunk=WINDOW, span=WINDOW, batch_size=ROWS // WINDOW)
     pieces = [music(number) for number in range(8)]
     [spans] = training_spans(pieces, preset, preset.batch_size, preset.batch_size, (0,))
-    spans = replace(spans, known=spans.known & (np.arange(WINDOW) == WINDOW - 1))
+    spans = replace(spans, mask=spans.mask & (np.arange(WINDOW) == WINDOW - 1))
     return best(updates(preset, [spans]), rounds)
 
 
@@ -105,19 +104,19 @@ def products(batch_size=PRESET.batch_size):
     rows = batch_size * PRESET.chunk
     precision = torch.bfloat16 if multiplies_bfloat16(torch.device("cpu")) else torch.float32
 
-    def drawn(*shape):
+    def normal(*shape):
         return torch.randn(shape).to(precision)
 
     work = []
     heads = [(PRESET.head, bins) for bins in (STEP_BINS, N_PITCHES, DURATION_BINS, VELOCITY_BINS)]
     width, head = PRESET.embedding, PRESET.head
     dense = [
-        (len(FADING) * N_PITCHES, width + head), (CONDITIONS, width + 4 * head),
+        (len(DECAY_TIMES) * N_PITCHES, width + head), (CONDITION_WIDTH, width + 4 * head),
         (PRESET.hidden, 4 * head), *heads,
     ]  # fmt: skip
     for number, (inside, outside) in enumerate(dense):
-        x, weights, grad = drawn(rows, inside), drawn(inside, outside), drawn(rows, outside)
-        across, out, back = drawn(inside, rows), drawn(rows, outside), drawn(rows, inside)
+        x, weights, grad = normal(rows, inside), normal(inside, outside), normal(rows, outside)
+        across, out, back = normal(inside, rows), normal(rows, outside), normal(rows, inside)
         work.append(lambda x=x, weights=weights, out=out: torch.mm(x, weights, out=out))
         work.append(lambda across=across, grad=grad: torch.mm(across, grad))
         if number > 1:  # nothing asks what the network's input is to blame for
@@ -125,10 +124,10 @@ def products(batch_size=PRESET.batch_size):
     for before in [width, *[PRESET.hidden] * (PRESET.layers - 1)]:
         inside, outside = before + PRESET.hidden, 4 * PRESET.hidden
         weights, x, grad = (
-            drawn(outside, inside), drawn(batch_size, inside), drawn(batch_size, outside)
+            normal(outside, inside), normal(batch_size, inside), normal(batch_size, outside)
         )  # fmt: skip
         forth, back = product(weights.t().contiguous()), product(weights)
-        across, grads = drawn(inside, rows), drawn(rows, outside)
+        across, grads = normal(inside, rows), normal(rows, outside)
         work.append(lambda forth=forth, x=x: [forth(x) for _ in range(PRESET.chunk)])
         work.append(lambda back=back, grad=grad: [back(grad) for _ in range(PRESET.chunk)])
         work.append(lambda across=across, grads=grads: torch.mm(across, grads))
@@ -183,7 +182,7 @@ def by_workers():
                 lines.append(f"Nobody,Piece {number},{split},2000,{number}.mid")
             (folder / "metadata.csv").write_text("\n".join(lines) + "\n")
             ingest(folder / "midi", folder / "corpus", metadata=folder / "metadata.csv")
-            clusters = cluster_corpus(folder / "corpus")[0]
+            clusters = cluster_corpus(folder / "corpus", durations="sounding")[0]
             turns = [
                 [second_epoch(count, folder / "corpus", clusters, folder) for count in (1, 2)]
                 for _ in range(2)

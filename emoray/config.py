@@ -20,8 +20,9 @@ GUIDANCE_MODES = (
 CONDITIONED_MODES = ("attributes", "cfg")
 """Modes that need a network trained on attributes: the expressive preset's."""
 PRESETS = ("baseline", "expressive")
-SCHEMA_VERSION = 1
-"""Of checkpoints and emotion models. A reader refuses any other."""
+SCHEMA_VERSION = 2
+"""Version of checkpoints and emotion models; a reader refuses any other. 2 names weights and attributes by
+the field's words, and an emotion model says which durations it was fitted on."""
 CORPUS_VERSION = 2
 """Of corpora: 2 has sounding durations."""
 BATCH_VERSION = 3

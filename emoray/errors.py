@@ -59,6 +59,10 @@ class CheckpointError(EmorayError):
     """A checkpoint, or the emotion model in it, cannot be used."""
 
 
+class TrainingError(EmorayError):
+    """A training diverged: its loss or its gradient is no longer a number."""
+
+
 class RequestError(EmorayError):
     """A request asks for something that cannot be composed."""
 

@@ -209,15 +209,15 @@ def _of_picture(evidence: Evidence) -> EmotionEstimate:
 
 
 def _of_music(key_down: Notes, sounding: Notes, clusters: EmotionClusters | None) -> EmotionEstimate:
-    """The estimate; clusters are fitted on key-down durations, the map on sounding ones."""
+    """The estimate; the map is fitted on sounding durations, clusters say which ones they are fitted on."""
     from emoray.compose.original_formulas import emotion_score
-    from emoray.dataset.clusters import EmotionClusters
-    from emoray.dataset.features import window_features
+    from emoray.dataset.clusters import EmotionClusters, window_features
     from emoray.dataset.keys import agreements, pitch_classes
     from emoray.model.preset import PRETRAINED_DEFAULT
 
     clusters = clusters or EmotionClusters.load(PRETRAINED_DEFAULT / "emotion.json")
-    distances = clusters.distances(window_features(key_down, clusters.window))  # [W, 2]
+    notes = sounding if clusters.durations == "sounding" else key_down
+    distances = clusters.distances(window_features(notes, clusters.window))  # [W, 2]
     scores = emotion_score(distances[:, clusters.happy], distances[:, 1 - clusters.happy])
     profile = pitch_classes(key_down["pitch"])
     by_key = agreements(profile)
@@ -249,7 +249,7 @@ def _of_music(key_down: Notes, sounding: Notes, clusters: EmotionClusters | None
 
 def _mode(profile: Floats, tonic: int) -> float:
     """How far a pitch-class profile [12] is from the map's minor profile (-1) to its major one (1)."""
-    from emoray.compose.targets import fitted_map, key_profile
+    from emoray.compose.conditions import fitted_map, key_profile
 
     major, minor = key_profile(tonic, fitted_map()), key_profile(tonic + 12, fitted_map())
     way = major - minor
@@ -258,7 +258,7 @@ def _mode(profile: Floats, tonic: int) -> float:
 
 def _posterior(mode: float, sounding: Notes) -> tuple[Floats, Floats]:
     """Mean [2] and standard deviation [2] of valence and arousal, given the mode and the attributes."""
-    from emoray.compose.targets import fitted_map
+    from emoray.compose.conditions import fitted_map
     from emoray.dataset.attributes import GROUPS, attributes_ahead
 
     emotion_map = fitted_map()

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from emoray.cli.shared import Local, RandomSeed, app, say, start_ray, start_ray_for, write_bytes
-from emoray.config import PRESETS, BaselinePreset, ExpressivePreset
+from emoray.config import PRESETS, SCHEMA_VERSION, BaselinePreset, ExpressivePreset
 from emoray.errors import ConfigError
 
 Preset = Literal[PRESETS]  # type: ignore[valid-type]  # the one list, unpacked
@@ -52,22 +52,33 @@ def ingest(
 def cluster(
     corpus: Annotated[Path, typer.Argument(help="A corpus that `emoray ingest` made.")],
     out: Annotated[Path, typer.Option(help="Where the emotion model goes, a .json; a .png beside it.")],
+    preset: Annotated[
+        Preset, typer.Option(help="The network whose music is to be compared with the clusters.")
+    ] = "expressive",
     labels: Annotated[Path | None, typer.Option(help="csv with midi, valence, arousal.")] = None,
+    hold_out_judges: Annotated[
+        bool, typer.Option("--hold-out-judges", help="Leave out the labels that the judges are fitted on.")
+    ] = False,
     as_json: Json = False,
     random_seed: RandomSeed = 0,
     local: Local = False,
 ) -> None:
-    """Find the two emotion clusters of a corpus."""
+    """Find the two emotion clusters of a corpus, on the durations that a preset's network reads."""
     from emoray.dataset.corpus import open_corpus
-    from emoray.readers.annotations import read_labels
+    from emoray.readers.annotations import halves, read_labels
 
     labelled = read_labels(labels) if labels else []
+    if hold_out_judges:
+        labelled, _ = halves(labelled)
     start_ray_for(open_corpus(corpus).rows * PIECE_SECONDS, local=local)
     from emoray.dataset.clusters import cluster_report
+    from emoray.model.preset import durations_of
     from emoray.pipeline.clustering import cluster_corpus
     from emoray.writers.plot import cluster_picture
 
-    clusters, features = cluster_corpus(corpus, labelled, random_seed=random_seed)
+    clusters, features = cluster_corpus(
+        corpus, labelled, durations=durations_of(preset), random_seed=random_seed
+    )
     clusters.save(out)
     nearest = clusters.distances(features).argmin(axis=1)
     names = list(clusters.features)
@@ -86,10 +97,13 @@ def train(
     corpus: Annotated[Path, typer.Argument(help="A corpus that `emoray ingest` made.")],
     emotion: Annotated[Path, typer.Option(help="An emotion model that `emoray cluster` made.")],
     out: Annotated[Path, typer.Option(help="The run folder; it becomes a checkpoint.")],
-    preset: Annotated[Preset, typer.Option(help="Which network.")] = "baseline",
+    preset: Annotated[Preset, typer.Option(help="Which network.")] = "expressive",
     workers: Annotated[int, typer.Option(min=1, help="Processes that train together.")] = 1,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
-    epoch_windows: Annotated[int | None, typer.Option(min=1, help="Windows in an epoch (seed).")] = None,
+    epoch_windows: Annotated[int | None, typer.Option(min=1, help="Windows in an epoch (baseline).")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=1e-6, max=1.0, help="The highest, instead of the preset's.")
+    ] = None,
     max_minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop before it takes longer.")] = None,
     start: Annotated[
         Path | None, typer.Option(help="Start from a checkpoint's weights, or `pretrained`.")
@@ -103,6 +117,7 @@ def train(
     """Train a network on a corpus."""
     from emoray.dataset.clusters import EmotionClusters
     from emoray.dataset.corpus import open_corpus
+    from emoray.model.preset import check_clusters
     from emoray.model.training import pitch_nats
     from emoray.pipeline.run_folder import RunFolder
 
@@ -110,9 +125,13 @@ def train(
     asked_start: dict[str, str] = {}
     if start is not None:
         start, settings, asked_start = _started(start, settings)
+    if learning_rate is not None:
+        settings = dataclasses.replace(settings, learning_rate=learning_rate)
     summary = open_corpus(corpus)
     clusters = EmotionClusters.load(emotion)
+    check_clusters(clusters, preset, emotion)
     asked = {
+        "version": SCHEMA_VERSION,
         "preset": preset,
         **dataclasses.asdict(settings),
         "corpus": f"{summary.rows} pieces, {summary.notes} notes",

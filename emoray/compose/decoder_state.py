@@ -1,9 +1,9 @@
-"""Row: a request while it is being composed, and the notes it becomes.
+"""Decoder state: a prompt while it is being composed, and the notes it becomes.
 
 Conventions
 -----------
-``clock`` and ``composed`` are as heard: seconds after the seed's last onset, scaled by emotion and ending.
-What the network sees is the decoder's business.
+``clock`` and ``composed`` are the music as it is written: seconds after the seed's last onset, scaled by
+emotion and cadence. What the network reads instead is kept by each decoder.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emoray.compose.cadence import CHORD
+from emoray.compose.cadence import CADENCE_NOTES
 from emoray.notes import SHORTEST, Notes, as_notes, starting_at
 from emoray.request import Prompt
 
-MOST_NOTES_A_SECOND = 40
-"""Ends a request in seconds even if the network stands still; real pieces stay under it."""
+HIGHEST_ONSET_RATE = 40
+"""Onsets a second that bound a piece in seconds even if its steps are all 0; real pieces stay under it."""
 
 
 class Composed(NamedTuple):
@@ -28,21 +28,21 @@ class Composed(NamedTuple):
 
     notes: Notes
     divergence: float
-    """Kullback-Leibler divergence of what was drawn from, from the network's own: nats a note."""
+    """Kullback-Leibler divergence of what was sampled from the network's own distributions: nats a note."""
 
 
 @dataclass(eq=False)
 class DecoderState:
-    """A request in the batch."""
+    """One sequence of the batch."""
 
     index: int
-    """Where its notes belong in the answer."""
+    """Where its piece belongs in the answer."""
     prompt: Prompt
     generator: np.random.Generator
     clock: float = 0.0
     """Seconds since the seed's last onset."""
-    chord: int = 0
-    """Notes of the close so far."""
+    cadence_notes: int = 0
+    """Notes of the cadence so far."""
     divergence: float = 0.0
     """Nats that guidance has moved its notes' distributions from the network's own, summed over notes."""
     cancelled: bool = False
@@ -52,29 +52,29 @@ class DecoderState:
 
     @cached_property
     def mode(self) -> str:
-        """The guidance mode in effect: a strength of 0, or no emotion at all, is none."""
-        asked = self.prompt
-        felt = any(asked.emotion_at(0.0)) or any(v or a for _, v, a in asked.curve)
-        return asked.guidance if asked.strength and felt else "none"
+        """The guidance mode in effect: a strength of 0, or no emotion at all, is ``none``."""
+        prompt = self.prompt
+        emotional = any(prompt.emotion_at(0.0)) or any(v or a for _, v, a in prompt.curve)
+        return prompt.guidance if prompt.strength and emotional else "none"
 
     @cached_property
     def length(self) -> tuple[int, float]:
         """(most notes, most seconds)."""
         notes, seconds = self.prompt.length
-        most = min(notes, math.ceil(seconds * MOST_NOTES_A_SECOND)) if seconds < math.inf else notes
+        most = min(notes, math.ceil(seconds * HIGHEST_ONSET_RATE)) if seconds < math.inf else notes
         return most, seconds
 
     @property
     def emotion(self) -> tuple[float, float]:
         """(valence, arousal) now."""
-        return self.prompt.emotion_at(self.clock) if self.prompt.curve else self._level
+        return self.prompt.emotion_at(self.clock) if self.prompt.curve else self._constant_emotion
 
     @cached_property
-    def _level(self) -> tuple[float, float]:
+    def _constant_emotion(self) -> tuple[float, float]:
         return self.prompt.emotion_at(0.0)
 
-    def hear(self, step: float, duration: float, pitch: int, velocity: int) -> None:
-        """Take in a composed note, times as they are heard."""
+    def append(self, step: float, duration: float, pitch: int, velocity: int) -> None:
+        """Add a composed note, its times as they are written."""
         if not self.composed:
             step = max(step, SHORTEST)  # composed notes come after the seed's last, in any file format
         self.clock += step
@@ -84,15 +84,16 @@ class DecoderState:
     def is_over(self) -> bool:
         """Whether its last note is composed, or nobody wants another."""
         notes, seconds = self.length
-        return self.cancelled or len(self.composed) >= notes or self.clock >= seconds or self.chord >= CHORD
+        done = len(self.composed) >= notes or self.clock >= seconds or self.cadence_notes >= CADENCE_NOTES
+        return self.cancelled or done
 
     @property
     def piece(self) -> Composed:
-        """What has become of the request."""
+        """The piece so far."""
         return Composed(self.notes(), self.divergence / max(len(self.composed), 1))
 
     def notes(self) -> Notes:
-        """The composed notes; those past the asked seconds are left out, but for the first."""
+        """The composed notes; those past the seconds asked for are left out, but for the first."""
         _, seconds = self.prompt.length
         kept = [note for note in self.composed if note[0] < seconds] or [(SHORTEST, *self.composed[0][1:])]
         onset, duration, pitch, velocity = np.array(kept, dtype=np.float64).T

@@ -1,20 +1,22 @@
-"""Guidance: how an emotion bends the next note. Small functions of arrays, one for each mode.
+"""Original formulas: how the original system lets an emotion change the next note.
 
 Conventions
 -----------
-Float64 throughout. ``valence`` is the original system's label l, or any number between -1 and 1: its sign
-is the label and its size multiplies the pull. A strength of 0 is mode ``none``, whatever the mode.
+Float64 throughout. ``valence`` is the original system's label l, or any number between -1 and 1: its sign is
+the label and its size multiplies the pull. A strength of 0 is mode ``none``, whatever the mode.
+``docs/original-system.md`` describes the formulas and where they contradict each other.
 
-``original`` is the original system with its contradictions resolved so that the formulas act: one emotion
-score for each candidate pitch, the sum in its denominator over the two centroids, and gamma = abs(1 - g).
-The document's temperature of 2 on half the logits is noise: ``original-tempered``, the default, is the same
-with a temperature of beta, so that a strength towards 0 comes to the network's own distribution and the score
-pulls four times as hard.
+``original`` resolves the contradictions so that the formulas act: one emotion score for each candidate pitch,
+the sum in its denominator over the two centroids, and gamma = abs(1 - g).
 
-``original-literal`` keeps the document's letters: one score for the whole window (which no softmax can see),
-features as they are, gamma = 1 - abs(g) with whatever sign comes out, no piano keyboard.
+A temperature of 2 on half the logits mostly adds noise. ``original-tempered`` is the same with a temperature
+of beta, so that a strength towards 0 comes to the network's own distribution and the score pulls four times
+as hard.
 
-Letters: **B** requests in a batch, **T** notes of context.
+``original-literal`` takes the formulas by the letter: one score for the whole window (which no softmax can
+see), features as they are, gamma = 1 - abs(g) with whatever sign comes out, no piano keyboard.
+
+Letters: **B** sequences in a batch, **T** notes of context.
 """
 
 from __future__ import annotations
@@ -25,21 +27,20 @@ from collections.abc import Callable
 import numpy as np
 
 from emoray.config import OriginalGuidance
-from emoray.dataset.clusters import EmotionClusters
-from emoray.dataset.features import FEATURES
+from emoray.dataset.clusters import FEATURES, EmotionClusters
 from emoray.dataset.windows import DURATION, PITCH, STEP
 from emoray.notes import HIGHEST_KEY, LOWEST_KEY, N_PITCHES, Floats
 
 OFF_KEYBOARD = (np.arange(N_PITCHES) < LOWEST_KEY) | (np.arange(N_PITCHES) > HIGHEST_KEY)
 """[128] pitches that no piano has."""
 N_TIMES = 6
-"""Features of time, the first ones."""
-SLOWEST = 0.1
+"""How many features are times; they come first."""
+LEAST_TIME_FACTOR = 0.1
 """Times are never scaled below this factor, whatever the strength."""
 
 
 def emotion_score(distance_to_label: Floats, distance_to_other: Floats) -> Floats:
-    """Seed document's score, 1 - exp(d_l) / sum over both centroids of exp(d): nearer is higher, 0..1.
+    """The original system's score, 1 - exp(d_l) / sum over both centroids of exp(d): nearer is higher, 0..1.
 
     For two centroids it is the logistic function of the difference, which cannot overflow.
 
@@ -141,7 +142,7 @@ def original_logits(
     """[B, 128] the original system's (alpha x score + beta x logits), before its temperature.
 
     Args:
-        logits: [B, 128] of the network.
+        logits: [B, 128] the network's own.
         score: [B, 128]: one score for all pitches would cancel in the softmax.
         valence: [B].
         strength: [B] multiplies alpha, as the size of the valence does.
@@ -153,18 +154,18 @@ def original_logits(
 
 
 def on_keyboard(logits: Floats) -> Floats:
-    """[B, 128] the same logits, with no chance for a pitch off the piano."""
+    """[B, 128] the same logits, without a probability for a pitch off the piano."""
     return np.where(OFF_KEYBOARD, -np.inf, logits)
 
 
-def original_gamma(drawn: float) -> float:
-    """Gamma or delta from a draw of N(1, sigma), so that happy is always shorter: abs(1 - g)."""
-    return abs(1 - drawn)
+def original_gamma(sampled: float) -> float:
+    """Gamma or delta from a sample g of N(1, sigma), so that happy is always shorter: abs(1 - g)."""
+    return abs(1 - sampled)
 
 
-def original_literal_gamma(drawn: float) -> float:
-    """Gamma or delta by the original system's letters, 1 - abs(g): negative half the time."""
-    return 1 - abs(drawn)
+def original_literal_gamma(sampled: float) -> float:
+    """Gamma or delta by the letter of the original system, 1 - abs(g): negative half the time."""
+    return 1 - abs(sampled)
 
 
 GAMMA: dict[str, Callable[[float], float]] = {
@@ -176,7 +177,7 @@ GAMMA: dict[str, Callable[[float], float]] = {
 
 
 def prescribed_temperature(mode: str, guidance: OriginalGuidance) -> float:
-    """What divides the bent logits in a mode, unless a request says otherwise.
+    """What divides the guided logits in a mode, unless a request says otherwise.
 
     >>> [prescribed_temperature(mode, OriginalGuidance()) for mode in ("none", "original")]
     [1.0, 2.0]
@@ -190,11 +191,11 @@ def prescribed_temperature(mode: str, guidance: OriginalGuidance) -> float:
 
 
 def tempo_factor(arousal: float, strength: float, spread: float) -> float:
-    """What times are multiplied by as they are heard, in the modes that are not the original system's.
+    """What times are multiplied by as they are written, in the modes that are not the original system's.
 
     Args:
         arousal: -1 calm (slower) .. 1 excited (faster).
-        strength: of the guidance.
+        strength: how far the emotion may pull.
         spread: natural logarithm of the factor at arousal -1 and strength 1.
     """
     return math.exp(-float(np.clip(arousal * strength, -2, 2)) * spread)
@@ -206,4 +207,4 @@ def time_factor(valence: float, strength: float, gamma: float) -> float:
     >>> time_factor(1, 1, 0.1), time_factor(-1, 1, 0.1)
     (0.9, 1.1)
     """
-    return max(SLOWEST, 1 - valence * strength * gamma)
+    return max(LEAST_TIME_FACTOR, 1 - valence * strength * gamma)

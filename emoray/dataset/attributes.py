@@ -3,17 +3,19 @@
 Conventions
 -----------
 The attributes of a place in a piece are those of the ``lookahead`` notes from there on: they say what is
-about to be played, so a network that is told them learns to play it. Columns, ``[n, 16]`` float32:
+about to be played, so a network whose condition they are learns to play it. Columns, ``[n, 16]`` float32:
 
 - ``profile`` (12): how often each pitch class is struck, C first; 12 x share - 1, so that even is 0.
-- ``density``: natural logarithm of notes a second.
+- ``onset_rate``: natural logarithm of onsets a second; each note of a chord counts.
 - ``duration``: mean natural logarithm of sounding seconds: articulation.
 - ``register``: mean pitch. ``velocity``: mean velocity.
 
 The last four are standardised with the mean and deviation of MAESTRO's training pieces (``STANDARD``). Groups
-(``GROUPS``) can be withheld one by one: a network gets a column of ones and zeros for what it is told.
+(``GROUPS``) can be left out one by one: a condition has a column for each group that says whether it is
+given.
 
-Sources: EmotionBox (pitch-class profile and density as conditions), Performance RNN (the same, over time).
+Sources: EmotionBox (pitch-class profile and note density as conditions), Performance RNN (the same, over
+time).
 """
 
 from __future__ import annotations
@@ -27,14 +29,14 @@ from emoray.notes import Notes, steps
 
 GROUPS: dict[str, slice] = {
     "profile": slice(0, 12),
-    "density": slice(12, 13),
+    "onset_rate": slice(12, 13),
     "duration": slice(13, 14),
     "register": slice(14, 15),
     "velocity": slice(15, 16),
 }
 N_ATTRIBUTES = 16
 STANDARD: dict[str, tuple[float, float]] = {
-    "density": (2.49, 0.55),
+    "onset_rate": (2.49, 0.55),
     "duration": (-1.39, 0.85),
     "register": (64.0, 7.3),
     "velocity": (64.5, 12.9),
@@ -68,7 +70,7 @@ def attributes_ahead(notes: Notes, lookahead: int, places: int | None = None) ->
     step = steps(notes)
     passed = np.maximum(mean(step) * count, SHORTEST_SPAN)
     music = {
-        "density": np.log(count / passed),
+        "onset_rate": np.log(count / passed),
         "duration": mean(np.log(np.maximum(notes["duration"].astype(np.float64), 0.01))),
         "register": mean(notes["pitch"].astype(np.float64)),
         "velocity": mean(notes["velocity"].astype(np.float64)),

@@ -2,22 +2,20 @@
 
 Conventions
 -----------
-Bins, not mixtures of densities: steps and durations of played music have a spike at chords and several
-humps, which a softmax over bins draws as they are. Bins are 10 ms wide where rhythm is heard, then grow with
+Bins, not mixtures of densities: steps and durations of played music have a spike at chords and several humps,
+which a softmax over bins represents as they are. Bins are 10 ms wide where rhythm is heard, then grow with
 the time (a step of 2 s is not played to 10 ms). Bin k of times holds ``[edge k, edge k + 1)`` seconds; the
 last one has no end. Velocity bins are 4 wide.
 
-A time is drawn evenly from its bin, so that a continued piece has no raster.
+A time is sampled uniformly from its bin, so that a continued piece is on no grid.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emoray.notes import SHORTEST
+from emoray.notes import Floats
 
 GRID = 0.01
 """Seconds: the narrowest bin, and the common grid of the evaluation."""
@@ -27,7 +25,7 @@ VELOCITY_WIDTH = 4
 VELOCITY_BINS = 128 // VELOCITY_WIDTH
 
 
-def _edges(fine: float, longest: float, growth: float) -> NDArray[np.float64]:
+def _edges(fine: float, longest: float, growth: float) -> Floats:
     """Lower edges: multiples of ``GRID``, that wide up to ``fine`` seconds, then wider by ``growth``."""
     edges = list(range(round(fine / GRID)))
     while edges[-1] * GRID < longest:
@@ -40,33 +38,24 @@ DURATION_EDGES = _edges(1.0, LONGEST_DURATION, 1.03)
 STEP_BINS, DURATION_BINS = len(STEP_EDGES), len(DURATION_EDGES)
 
 
-def bins_of(seconds: ArrayLike, edges: NDArray[np.float64]) -> NDArray[np.int64]:
+def bins_of(seconds: ArrayLike, edges: Floats) -> NDArray[np.int64]:
     """[...] seconds to the number of their bin; what lies before the first edge is in bin 0."""
     nudged = np.asarray(seconds, np.float64) + 1e-9  # .29 / .01 is 28.999...
     return np.maximum(np.searchsorted(edges, nudged, side="right") - 1, 0)
 
 
-def within(bin_number: int, edges: NDArray[np.float64], drawn: float) -> float:
-    """Seconds of a time in a bin, ``drawn`` (0..1) of the way from its lower to its upper edge.
+def within_bins(chosen: NDArray[np.int64], edges: Floats, uniform: Floats) -> Floats:
+    """[B] seconds, ``uniform`` [B] (0..1) of the way from each bin's lower to its upper edge.
 
-    >>> round(within(3, STEP_EDGES, 0.5), 4)
-    0.035
+    The last bin, which has no end, is taken to be a tenth of its lower edge wide.
+
+    >>> within_bins(np.array([3]), STEP_EDGES, np.array([0.5])).round(4).tolist()
+    [0.035]
     """
-    low = float(edges[bin_number])
-    high = float(edges[bin_number + 1]) if bin_number + 1 < len(edges) else low * 1.1
-    return low + drawn * (high - low)
+    upper = np.append(edges[1:], edges[-1] * 1.1)
+    return edges[chosen] + uniform * (upper[chosen] - edges[chosen])
 
 
 def velocity_bins(velocity: ArrayLike) -> NDArray[np.int64]:
     """[...] velocities 1..127 to 0..31."""
     return np.asarray(velocity).astype(np.int64) // VELOCITY_WIDTH
-
-
-def velocity_within(bin_number: int, drawn: float) -> int:
-    """A velocity of a bin, 1..127."""
-    return max(1, int(bin_number * VELOCITY_WIDTH + drawn * VELOCITY_WIDTH))
-
-
-def playable(duration: Any) -> Any:
-    """Durations that a MIDI file can hold."""
-    return np.maximum(duration, SHORTEST)

@@ -1,17 +1,23 @@
-"""Emotion clusters: two centroids of window features, and which of them is happy.
+"""Emotion clusters: nine features of a window of notes, two centroids of them, and which of the two is happy.
 
 Conventions
 -----------
-Time features enter k-means as logarithms, then every feature is standardised: raw features make
-"happy" mean "reaches a high top note", raw times make one cluster of the slow tail. ``mean`` and ``scale``
-travel with the centroids. Distances are Euclidean in standardised units.
+One row of features is one window of one piece: mean, maximum and standard deviation (population) of step,
+duration and pitch, in that order; seconds and MIDI numbers. A step belongs to its note, so a window's first
+step reaches back to the note before the window. ``durations`` says which durations the features are of:
+``key-down`` or ``sounding`` (with the sustain pedal applied). They must be those that the network reads whose
+music is compared with the clusters.
 
-Which cluster is happy is decided by one of two rules and stored with its evidence. With labelled pieces,
-it is the cluster that the happy ones (valence and arousal positive) lean to rather than the sad ones (both
-negative). Without, or when the labels hardly agree with either, it is the cluster of shorter steps and
-durations: the original system's own observation.
+Time features enter k-means as logarithms, then every feature is standardised: raw features make "happy" mean
+"reaches a high top note", raw times make one cluster of the slow tail. ``mean`` and ``scale`` travel with the
+centroids. Distances are Euclidean in standardised units.
 
-Letters: **W** windows, **D** the nine features, **K** = 2 clusters.
+Which cluster is happy is decided by one of two rules and stored with its evidence. With labelled pieces, it
+is the cluster to which the happy ones (valence and arousal positive) are nearer than the sad ones (both
+negative). Without labels, or when they hardly agree with either choice, it is the cluster of shorter steps
+and durations: the original system's own observation.
+
+Letters: **n** notes, **W** windows, **D** the nine features, **K** = 2 clusters.
 """
 
 from __future__ import annotations
@@ -21,15 +27,25 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from emoray.config import SCHEMA_VERSION
-from emoray.dataset.features import FEATURES, TIME_FEATURES
 from emoray.errors import CheckpointError, CorpusError
+from emoray.notes import Notes, steps
 
+Durations = Literal["key-down", "sounding"]
+
+FEATURES = tuple(
+    f"{statistic}_{column}"
+    for column in ("step", "duration", "pitch")
+    for statistic in ("mean", "max", "std")
+)
+TIME_FEATURES = np.array([not name.endswith("pitch") for name in FEATURES])
+"""[9] which features are seconds."""
 SHORTEST_TIME = 0.01
 """Seconds; a shorter time counts as this long, so that chords have a logarithm."""
 WEAK_AGREEMENT = 0.55
@@ -42,15 +58,18 @@ class EmotionClusters:
 
     window: int
     """Notes in one window."""
+    durations: Durations
+    """Which durations the features are of."""
     mean: tuple[float, ...]
+    """[9] mean of each feature, after the logarithm of times."""
     scale: tuple[float, ...]
-    """[9] of the features after the logarithm of times."""
+    """[9] standard deviation of each feature, after the logarithm of times."""
     centroids: tuple[tuple[float, ...], ...]
     """[2, 9] in standardised units."""
     happy: int
     """0 or 1: which cluster is happy; the other is sad."""
     sizes: tuple[int, ...]
-    """Windows in each cluster."""
+    """How many windows are in each cluster."""
     rule: str
     """How ``happy`` was decided."""
     evidence: dict[str, Any] = field(default_factory=dict)
@@ -98,6 +117,8 @@ class EmotionClusters:
             fields = json.loads(path.read_text())
             if fields["version"] != SCHEMA_VERSION or tuple(fields["features"]) != FEATURES:
                 raise ValueError(f"version {fields['version']}, not {SCHEMA_VERSION}")
+            if fields["durations"] not in get_args(Durations):
+                raise ValueError(f"unknown durations {fields['durations']!r}")
             return cls(**{name: _tuples(value) for name, value in fields.items()})
         except (OSError, ValueError, TypeError, KeyError) as err:
             raise CheckpointError(path, f"not emotion clusters ({err}); run `emoray cluster` again") from err
@@ -108,9 +129,25 @@ class LabelledPiece:
     """The windows of a piece that people labelled; valence and arousal are -1 or +1."""
 
     features: NDArray[np.float32]
-    """[W, 9]."""
+    """[W, 9] in their own units."""
     valence: int
     arousal: int
+
+
+def window_features(notes: Notes, length: int, stride: int | None = None) -> NDArray[np.float32]:
+    """[W, 9] features of windows of ``length`` notes, ``stride`` apart (by default end to end).
+
+    A piece shorter than one window is one window of what there is; no notes give no rows.
+    """
+    if not len(notes):
+        return np.empty((0, len(FEATURES)), np.float32)
+    length = min(length, len(notes))
+    columns = (steps(notes), notes["duration"].astype(np.float64), notes["pitch"].astype(np.float64))
+    rows: list[NDArray[np.float64]] = []
+    for column in columns:
+        windows = sliding_window_view(column, length)[:: stride or length]
+        rows += [windows.mean(axis=1), windows.max(axis=1), windows.std(axis=1)]
+    return np.stack(rows, axis=1).astype(np.float32)
 
 
 def logarithmic(features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
@@ -123,6 +160,7 @@ def fit_clusters(
     features: NDArray[np.float32],
     *,
     window: int,
+    durations: Durations,
     labelled: Sequence[LabelledPiece] = (),
     random_seed: int = 0,
 ) -> EmotionClusters:
@@ -131,6 +169,7 @@ def fit_clusters(
     Args:
         features: [W, 9] in their own units.
         window: notes in each window.
+        durations: which durations the features are of.
         labelled: pieces that people labelled, to decide by.
         random_seed: starts k-means.
 
@@ -155,6 +194,7 @@ def fit_clusters(
     )
     clusters = EmotionClusters(
         window=window,
+        durations=durations,
         mean=_tuples(mean.tolist()),
         scale=_tuples(scale.tolist()),
         centroids=_tuples(fitted.cluster_centers_.tolist()),
@@ -198,6 +238,7 @@ def cluster_report(clusters: EmotionClusters) -> dict[str, Any]:
     named = {"happy": clusters.happy, "sad": 1 - clusters.happy}
     return {
         "window": clusters.window,
+        "durations": clusters.durations,
         "sizes": {name: clusters.sizes[index] for name, index in named.items()},
         "centroids": {
             name: {

@@ -41,7 +41,7 @@ from emoray.evaluate.reference_models import (
 )
 from emoray.model.baseline import BaselineNetwork
 from emoray.model.checkpoint import Checkpoint
-from emoray.model.expressive import Decided, ExpressiveNetwork, Heard, State
+from emoray.model.expressive import Decided, ExpressiveNetwork, NoteInputs, State
 from emoray.notes import N_PITCHES, Notes
 
 Sums = dict[str, float]
@@ -151,11 +151,14 @@ def _chunk_nats(
     device = network.heads.weight.device
     pitch, step, duration, velocity, condition = (
         torch.from_numpy(array).to(device)
-        for array in (chunk.pitch, chunk.step, chunk.duration, chunk.velocity, chunk.told)
+        for array in (chunk.pitch, chunk.step, chunk.duration, chunk.velocity, chunk.condition)
     )
     following = Decided(step[:, 1:], pitch[:, 1:], duration[:, 1:])
     out = network(
-        Heard(pitch[:, :-1], step[:, :-1], duration[:, :-1], velocity[:, :-1]), condition, state, following
+        NoteInputs(pitch[:, :-1], step[:, :-1], duration[:, :-1], velocity[:, :-1]),
+        condition,
+        state,
+        following,
     )
     layers = len(state.layers)
     after = State(
@@ -177,7 +180,7 @@ def _chunk_nats(
         "pitch_top1": (rank < 1).astype(np.float64),
         "pitch_top5": (rank < 5).astype(np.float64),
     }
-    return {name: values.reshape(chunk.known.shape) for name, values in flat.items()}, after
+    return {name: values.reshape(chunk.mask.shape) for name, values in flat.items()}, after
 
 
 def nats_after_seeds(checkpoint: Checkpoint, seeds: Sequence[Notes], composed: Sequence[Notes]) -> float:

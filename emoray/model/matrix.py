@@ -7,10 +7,12 @@ from memory. They are laid out once for the kernel that multiplies them, in 16 b
 hardware multiplies it, else float16 that is multiplied as float32. A checkpoint's weights are float16 as
 they are; ``docs/speed.md`` says what bfloat16 costs.
 
-A kernel, and with it the order of a sum, is chosen by the number of rows. A row must come out alike in any
-company, so each shape of matrix is tried once on this machine: by each kernel, whole, or with its inner sum
-cut into parts that are short enough, or in blocks of a fixed number of rows. The first way that gives every
-row the same bits at any number of rows is taken.
+A library chooses its kernel, and with it the order of a sum, by the number of rows: the same row may come out
+with other bits in a larger batch. A row must have the same bits in any batch, so each shape of matrix is
+probed once at load, on the device and with the number of threads that it will be used with: by each kernel,
+whole, or with its inner sum cut into parts that are short enough, or in blocks of a fixed number of rows. The
+first way that gives every row the same bits at any number of rows is taken. On CUDA the same is done with the
+one kernel that is there.
 
 Letters: **R** rows, **K** inside, **O** outside.
 """
@@ -30,7 +32,7 @@ FEW = 4
 kernel is made for each number of rows, and kept."""
 
 Kernel = Literal["half", "packed", "plain"]
-"""Torch's by FBGEMM (float16 weights), by oneDNN (weights laid out once), and the one for any tensors."""
+"""Torch's products by FBGEMM (float16 weights), by oneDNN (weights laid out once), and for any tensors."""
 
 
 class Way(NamedTuple):
@@ -38,28 +40,38 @@ class Way(NamedTuple):
 
     kernel: Kernel
     parts: int
-    """Of the inner sum."""
+    """Into how many parts the inner sum is cut."""
     rows: int
-    """Multiplied at once are multiples of these, ..."""
+    """The rows that are multiplied at once are a multiple of this number, ..."""
     most: int
-    """... and at most so many."""
+    """... and at most this number."""
 
     def rounded(self, rows: int) -> int:
-        """As many rows as are multiplied for so many."""
+        """How many rows are multiplied where ``rows`` are asked for."""
         least = self.rows if rows > self.rows or self.rows == self.most else FEW
         return min(-(-rows // least) * least, -(-rows // self.rows) * self.rows)
 
     @property
     def numbers(self) -> list[int]:
-        """Of rows, that are ever multiplied at once."""
+        """All numbers of rows that are ever multiplied at once."""
         return sorted({self.rounded(rows) for rows in range(1, self.most + 1)})
+
+
+class Shape(NamedTuple):
+    """What a way is probed for."""
+
+    inside: int
+    outside: int
+    precision: torch.dtype
+    exact: bool
+    """Whether the weights must stay float32."""
 
 
 HALF = Way("half", 1, 12, 132)
 PACKED = tuple(Way("packed", parts, 16, 256) for parts in (1, 2, 4))
 PLAIN = tuple(Way("plain", parts, 16, 256) for parts in (1, 2, 4))
 WAYS = (HALF, *PACKED, *PLAIN, Way("plain", 1, 16, 16))
-"""From the fastest; the last one always holds, because it knows one number of rows only."""
+"""From the fastest on; the last one always holds, because it multiplies one number of rows only."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +79,11 @@ class Matrix:
     """A dense layer: [..., K] float32 to [..., O] float32."""
 
     parts: tuple[Any, ...]
-    """[K / parts, O] each, or what the way's kernel has made of it; with the bias, if it takes one."""
+    """[K / parts, O] each, as the way's kernel lays them out; with the bias, if it takes one."""
     bias: Tensor | None
     """[O] in ``precision``."""
     precision: torch.dtype
-    """Of the rows."""
+    """Type of the rows that are multiplied."""
     way: Way
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -87,12 +99,9 @@ def matrix_of(weight: Tensor, bias: Tensor | None = None, *, exact: bool = False
     """The matrix of a layer's weight [O, K] and bias [O]; ``exact`` keeps float32 whatever the hardware."""
     quick = multiplies_bfloat16(weight.device) and not exact
     precision = torch.bfloat16 if quick else torch.float32
-    if weight.is_cuda:
-        return _laid_out(weight, bias, precision, PLAIN[0])
-    inside, outside = weight.shape[::-1]
-    return _laid_out(
-        weight, bias, precision, _way(inside, outside, precision, exact, torch.get_num_threads())
-    )
+    outside, inside = weight.shape
+    shape = Shape(inside, outside, precision, exact)
+    return _laid_out(weight, bias, precision, _way(shape, weight.device, torch.get_num_threads()))
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
@@ -153,11 +162,16 @@ def _plain(rows: Tensor, part: Any, bias: Tensor | None) -> Tensor:
 _KERNELS = {"half": _half, "packed": _packed, "plain": _plain}
 
 
-def _has(kernel: Kernel, precision: torch.dtype, *, exact: bool) -> bool:
-    """Whether this torch has a kernel, for rows of a precision."""
+def _has(kernel: Kernel, shape: Shape, device: torch.device) -> bool:
+    """Whether this torch has a kernel on a device, for rows of a precision."""
+    if kernel == "plain":
+        return True
+    if device.type != "cpu":
+        return False
+    precision = shape.precision
     if kernel == "half":
         engines = torch.backends.quantized.supported_engines
-        return "fbgemm" in engines and precision == torch.float32 and not exact
+        return "fbgemm" in engines and precision == torch.float32 and not shape.exact
     if kernel == "packed":
         if not torch._C._has_mkldnn or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
             return False
@@ -166,23 +180,23 @@ def _has(kernel: Kernel, precision: torch.dtype, *, exact: bool) -> bool:
 
 
 @cache
-def _way(inside: int, outside: int, precision: torch.dtype, exact: bool, _threads: int) -> Way:
-    """The first way in which a row has the same bits in any company, for this shape on this machine."""
+def _way(shape: Shape, device: torch.device, _threads: int) -> Way:
+    """The first way in which a row has the same bits in any batch, for a shape on a device."""
     for way in WAYS[:-1]:
-        fits = inside % way.parts == 0 and _has(way.kernel, precision, exact=exact)
-        if fits and _holds(inside, outside, precision, way):
+        if shape.inside % way.parts == 0 and _has(way.kernel, shape, device) and _holds(shape, device, way):
             return way
     return WAYS[-1]
 
 
 @torch.inference_mode()
-def _holds(inside: int, outside: int, precision: torch.dtype, way: Way) -> bool:
-    """With and without a bias."""
+def _holds(shape: Shape, device: torch.device, way: Way) -> bool:
+    """Whether every row has the same bits at all numbers of rows, with and without a bias."""
     generator = torch.Generator().manual_seed(0)
-    rows = torch.randn(way.most, inside, generator=generator).to(precision)
-    weight, bias = torch.randn(outside, inside + 1, generator=generator).tensor_split([inside], dim=1)
+    rows = torch.randn(way.most, shape.inside, generator=generator).to(device, shape.precision)
+    both = torch.randn(shape.outside, shape.inside + 1, generator=generator).to(device)
+    weight, bias = both.tensor_split([shape.inside], dim=1)
     for some in (None, bias[:, 0]):
-        matrix = _laid_out(weight, some, precision, way)
+        matrix = _laid_out(weight, some, shape.precision, way)
         together = _product(rows, matrix)
         if not all(torch.equal(_product(rows[:count], matrix), together[:count]) for count in way.numbers):
             return False

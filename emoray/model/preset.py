@@ -1,8 +1,8 @@
-"""Preset: which network a checkpoint folder holds, told by its ``config.json`` alone, without torch.
+"""Preset: which network a checkpoint folder holds, by its ``config.json`` alone, without torch.
 
 Conventions
 -----------
-An expressive checkpoint also names the attributes that its network was told and counts the bins of its
+An expressive checkpoint also names the attributes of its network's condition and counts the bins of its
 heads: to a reader with others its numbers would mean something else.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 from emoray.config import SCHEMA_VERSION, BaselinePreset, ExpressivePreset, Preset, from_fields
 from emoray.dataset.attributes import GROUPS
 from emoray.dataset.bins import DURATION_BINS, STEP_BINS, VELOCITY_BINS
+from emoray.dataset.clusters import Durations, EmotionClusters
 from emoray.errors import CheckpointError, ConfigError
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
@@ -23,7 +24,7 @@ PRETRAINED_DEFAULT = PRETRAINED / "expressive"
 CONFIG = "config.json"
 KINDS: dict[str, type[Preset]] = {"baseline": BaselinePreset, "expressive": ExpressivePreset}
 """Presets by the name that a checkpoint and the command line know them by."""
-TOLD: dict[str, Any] = {
+NUMBERS: dict[str, Any] = {
     "attributes": list(GROUPS),
     "bins": {"step": STEP_BINS, "duration": DURATION_BINS, "velocity": VELOCITY_BINS},
 }
@@ -45,17 +46,22 @@ def checkpoint_folder(where: str | Path | None) -> Path:
 
 
 def preset_name(preset: Preset) -> str:
-    """The name of a preset's kind, of ``config.PRESETS``."""
+    """The name of a preset: ``baseline`` or ``expressive``."""
     return next(name for name, kind in KINDS.items() if type(preset) is kind)
 
 
-def sounds(folder: Path | None = None) -> bool:
-    """Whether a checkpoint hears sounding durations.
+def durations_of(name: str) -> Durations:
+    """Which durations the network of a preset reads and predicts: ``sounding`` or ``key-down``."""
+    return "sounding" if name == "expressive" else "key-down"
+
+
+def reads_sounding(folder: Path | None = None) -> bool:
+    """Whether a checkpoint's network reads sounding durations.
 
     Raises:
         CheckpointError: see ``read_preset``.
     """
-    return isinstance(read_preset(folder or PRETRAINED_DEFAULT), ExpressivePreset)
+    return durations_of(preset_name(read_preset(folder or PRETRAINED_DEFAULT))) == "sounding"
 
 
 def read_preset(folder: Path) -> Preset:
@@ -76,10 +82,10 @@ def read_preset(folder: Path) -> Preset:
         if name not in KINDS:
             known = " and ".join(KINDS)
             raise CheckpointError(folder, f"has the unknown preset {name!r}; this emoray knows {known}")
-        told = TOLD if name == "expressive" else {}
-        if unknown := config.keys() - {"version", "preset", "settings", *told}:
+        numbers = NUMBERS if name == "expressive" else {}
+        if unknown := config.keys() - {"version", "preset", "settings", *numbers}:
             raise CheckpointError(folder, f"holds unknown keys {sorted(unknown)}; it is from another emoray")
-        for key, ours in told.items():
+        for key, ours in numbers.items():
             if config[key] != ours:
                 raise CheckpointError(
                     folder,
@@ -93,3 +99,18 @@ def read_preset(folder: Path) -> Preset:
         ) from err
     except ConfigError as err:
         raise CheckpointError(folder, str(err)) from err
+
+
+def check_clusters(clusters: EmotionClusters, name: str, subject: object) -> None:
+    """Refuse an emotion model that was fitted on other durations than the network of a preset reads.
+
+    Raises:
+        CheckpointError: its durations are those of the other preset.
+    """
+    wanted = durations_of(name)
+    if clusters.durations != wanted:
+        raise CheckpointError(
+            subject,
+            f"was fitted on {clusters.durations} durations, the {name} preset reads {wanted} ones;"
+            f" run `emoray cluster --preset {name}`",
+        )

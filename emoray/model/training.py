@@ -1,4 +1,4 @@
-"""Training without Ray: one epoch of updates, one pass of validation, and when to slow down or stop.
+"""Training without Ray: when to slow down, stop or give up; and the baseline preset's epochs.
 
 Order is an argument: which windows an epoch sees depends on (random seed, epoch, rank) alone, so a run
 that was killed and resumed sees what an uninterrupted one would have seen.
@@ -20,7 +20,8 @@ from torch import nn
 
 from emoray.config import BaselinePreset, ExpressivePreset, Preset
 from emoray.dataset.windows import windows_at
-from emoray.model.loss import losses
+from emoray.errors import TrainingError
+from emoray.model.baseline import losses
 
 Batches = Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]
 
@@ -28,7 +29,7 @@ Batches = Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]
 def epoch_starts(
     starts: NDArray[np.int64], count: int, *, random_seed: int, epoch: int, rank: int
 ) -> NDArray[np.int64]:
-    """[count] window starts of one epoch on one worker, drawn without replacement."""
+    """[count] window starts of one epoch on one worker, sampled without replacement."""
     order = np.random.default_rng((random_seed, epoch, rank)).permutation(len(starts))
     return starts[order[:count]]
 
@@ -45,6 +46,9 @@ def train_epoch(
     """Update the network once for each batch; the mean loss over batches.
 
     Under DistributedDataParallel each worker must bring equally many batches.
+
+    Raises:
+        TrainingError: the gradient is not a number; the weights are as they were before that update.
     """
     network.train()
     device = next(network.parameters()).device
@@ -53,7 +57,7 @@ def train_epoch(
         loss = losses(network(_on(x, device)), _on(y, device), preset)["loss"]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), preset.clip_norm)
+        check_gradient(float(nn.utils.clip_grad_norm_(network.parameters(), preset.clip_norm)), updates)
         optimizer.step()
         total += loss.detach()
         updates += 1
@@ -73,6 +77,16 @@ def validation_sums(network: nn.Module, windows: Batches, preset: BaselinePreset
     return sums
 
 
+def check_gradient(norm: float, update: int) -> None:
+    """Stop at a gradient whose norm is no number: its update would leave no weight that is one.
+
+    Raises:
+        TrainingError: the norm is infinite or not a number.
+    """
+    if not math.isfinite(norm):
+        raise TrainingError("training", f"diverged: the gradient of update {update + 1} is {norm}; {REMEDY}")
+
+
 def means(sums: dict[str, float]) -> dict[str, float]:
     """``validation_sums``, added up over workers, to ``validation_*`` means."""
     count = sums["windows"]
@@ -85,6 +99,7 @@ def pitch_nats(metrics: dict[str, float]) -> float:
     return metrics[name]
 
 
+REMEDY = "train into a new folder with a lower --learning-rate or another --random-seed"
 RESERVE = 0.05
 """Share of the time left that a plan does not count on."""
 
@@ -111,7 +126,16 @@ class Standing:
         """The standing after one more epoch: half the learning rate at half the patience.
 
         The expressive preset does not look at this learning rate; its own follows the epochs planned.
+
+        Raises:
+            TrainingError: a loss of the epoch is not a number: there is nothing to compare it with.
         """
+        for name in ("train_loss", "validation_loss"):
+            if not math.isfinite(metrics.get(name, 0.0)):
+                reason = (
+                    f"diverged: the {name.replace('_', ' ')} of epoch {self.epoch + 1} is {metrics[name]}"
+                )
+                raise TrainingError("training", f"{reason}; {REMEDY}")
         better = metrics["validation_loss"] < self.best_loss
         stalled = 0 if better else self.stalled + 1
         slow_down = stalled > 0 and stalled % max(1, preset.patience // 2) == 0

@@ -19,15 +19,16 @@ from safetensors.torch import load_file, save_file
 
 from emoray.config import Preset
 from emoray.dataset.clusters import EmotionClusters
-from emoray.errors import CheckpointError
-from emoray.model.card import NOTICES, model_card
-from emoray.model.checkpoint import Network, save_checkpoint
-from emoray.model.optimizer import ExpressiveOptimizer
+from emoray.errors import CheckpointError, TrainingError
+from emoray.model.checkpoint import NOTICES, Network, model_card, save_checkpoint
+from emoray.model.expressive_training import ExpressiveOptimizer
 from emoray.model.preset import CONFIG
 from emoray.model.training import Standing, pitch_nats
 from emoray.progress import Meter
 
 RUN, METRICS_LINES = "run.json", "metrics.jsonl"
+DIVERGED = "diverged.json"
+"""Says why the training stopped without an end; a run that is started again forgets it."""
 Weights = dict[str, torch.Tensor]
 Optimizer = torch.optim.Optimizer | ExpressiveOptimizer
 
@@ -72,6 +73,7 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / DIVERGED).unlink(missing_ok=True)
             _replace(self.path / RUN, json.dumps(self.asked, indent=2) + "\n")
         except OSError as err:
             raise self.unwritable(err) from err
@@ -80,6 +82,20 @@ class RunFolder:
         """The error of a folder that takes no more."""
         reason = f"cannot be written ({err.strerror or err})"
         return CheckpointError(self.path, f"{reason}; free space and go on with --resume")
+
+    def note_divergence(self, err: TrainingError) -> None:
+        """Write down why the training stops: a worker that raised would be started again and diverge again."""
+        _replace(self.path / DIVERGED, json.dumps(err.args) + "\n")
+
+    def check_divergence(self) -> None:
+        """Raise what ``note_divergence`` has written down, if anything.
+
+        Raises:
+            TrainingError: the training diverged.
+        """
+        if (self.path / DIVERGED).is_file():
+            _, reason = json.loads((self.path / DIVERGED).read_text())
+            raise TrainingError(self.path, reason)
 
     @property
     def complete(self) -> bool:

@@ -31,7 +31,7 @@ import torch
 from emoray.config import BaselinePreset, Preset
 from emoray.dataset import corpus
 from emoray.dataset.windows import window_starts
-from emoray.errors import ClusterError, CorpusError
+from emoray.errors import ClusterError, CorpusError, TrainingError
 from emoray.model.checkpoint import Network, load_checkpoint, new_network
 from emoray.model.training import Standing
 from emoray.pipeline.resources import node_cpus, report_waits
@@ -74,6 +74,7 @@ def train(folder: Path, run: RunFolder, preset: Preset, settings: TrainSettings)
         CorpusError: nothing to train on or to validate with.
         ClusterError: the cluster is too small.
         CheckpointError: the run folder cannot be written.
+        TrainingError: the training diverged.
     """
     cpus = check_cluster(settings)
     if isinstance(preset, BaselinePreset):
@@ -113,6 +114,7 @@ def train(folder: Path, run: RunFolder, preset: Preset, settings: TrainSettings)
             if isinstance(cause := getattr(failure, "cause", failure), OSError):
                 raise run.unwritable(cause) from err
         raise
+    run.check_divergence()
     assert result.checkpoint is not None, "every epoch reports a checkpoint"
     with result.checkpoint.as_directory() as state:
         standing, network = load_state(Path(state), new_network(preset), best=True)
@@ -208,10 +210,15 @@ def train_worker(config: dict[str, Any]) -> None:
             standing, best = load_state(Path(state), network, optimizer)
     while not standing.finished(preset, max_seconds):
         began = time.monotonic()
-        trained = worker.train(model, standing)
-        metrics = worker.validate() | {"epoch": standing.epoch + 1} | trained
-        metrics["seconds"] = over_workers([time.monotonic() - began], "max")[0]
-        standing = standing.after(metrics, preset).planning(preset, max_seconds)
+        try:
+            trained = worker.train(model, standing)
+            metrics = worker.validate() | {"epoch": standing.epoch + 1} | trained
+            metrics["seconds"] = over_workers([time.monotonic() - began], "max")[0]
+            standing = standing.after(metrics, preset).planning(preset, max_seconds)
+        except TrainingError as err:  # on all workers alike; one that raised would be started again
+            if place.rank == 0:
+                run.note_divergence(err)
+            return
         if standing.stalled == 0:
             best = _weights(network)
         with tempfile.TemporaryDirectory() as state:

@@ -36,7 +36,7 @@ from emoray.dataset.windows import flatten, window_starts
 from emoray.model import expressive_training, training
 from emoray.model.baseline import BaselineNetwork
 from emoray.model.expressive import ExpressiveNetwork
-from emoray.model.optimizer import ExpressiveOptimizer
+from emoray.model.expressive_training import ExpressiveOptimizer
 from emoray.model.training import Standing
 from emoray.notes import Notes
 from emoray.pipeline.metrics import record
@@ -186,7 +186,7 @@ class ExpressiveWorker:
             done = standing.epoch * self.updates + self.skipped + update
             return expressive_training.learning_rate(done, planned * self.updates, self.preset)
 
-        batches = recorded(self._batches(key), lambda spans: int(spans.known.sum()))
+        batches = recorded(self._batches(key), lambda spans: int(spans.mask.sum()))
         means = expressive_training.train_epoch(
             model, self.network, self.optimizer, batches, self.preset, rate
         )
@@ -198,16 +198,16 @@ class ExpressiveWorker:
         }
 
     def validate(self) -> dict[str, float]:
-        """Validation means over beginnings of pieces, each worker doing its share; told nothing and all."""
-        uncond, told = self._validated(told=False), self._validated(told=True)
+        """Validation means over beginnings of pieces, shared by the workers; without and with a condition."""
+        uncond, cond = self._validated(given=False), self._validated(given=True)
         metrics = {f"validation_{part}_nats": uncond[part] for part in expressive_training.PARTS}
         return metrics | {
             "validation_loss": sum(uncond.values()),
-            "validation_told_loss": sum(told.values()),
+            "validation_conditional_loss": sum(cond.values()),
         }
 
-    def _validated(self, *, told: bool) -> dict[str, float]:
-        groups, size = np.full(len(GROUPS), told), self._size
+    def _validated(self, *, given: bool) -> dict[str, float]:
+        groups, size = np.full(len(GROUPS), given), self._size
         rows = (self.validation[first : first + size] for first in range(0, len(self.validation), size))
         batches = (stacked(some, self.preset, [groups] * len(some)) for some in rows)
         sums = expressive_training.validation_sums(self.network, batches, self.preset)
@@ -219,7 +219,7 @@ class ExpressiveWorker:
         count = self.preset.epoch_spans // self.context.world
         most = self.updates // (count // self._size)
         for spans in training_spans(self.pieces, self.preset, count, self._size, key):
-            [places] = over_workers([spans.known.shape[1]], "max")
+            [places] = over_workers([spans.mask.shape[1]], "max")
             yield spans.padded(int(places))
             self.skipped += most - int(places) // self.preset.chunk
 

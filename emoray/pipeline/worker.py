@@ -50,10 +50,10 @@ def load_faces(settings: ServeSettings, **options: Any) -> ReadFaces:
 
 def load_seeds(settings: ServeSettings) -> ReadSeed:
     """The reader of MIDI and recordings, with durations as the checkpoint's network was trained on."""
-    from emoray.model.preset import sounds
+    from emoray.model.preset import reads_sounding
     from emoray.readers.seed import read_seed
 
-    limits, sounding = Limits(), sounds(settings.checkpoint)
+    limits, sounding = Limits(), reads_sounding(settings.checkpoint)
     return lambda file: read_seed(file.content, subject=file.name, limits=limits, sounding=sounding)
 
 

@@ -199,7 +199,7 @@ def measured(setting: Setting) -> UnitCosts:
 
     from emoray.compose.decoding import BatchDecoder
     from emoray.model.checkpoint import load_checkpoint
-    from emoray.model.preset import sounds
+    from emoray.model.preset import reads_sounding
     from emoray.readers.face import FaceReader
     from emoray.readers.seed import read_seed
     from emoray.writers.midi import midi_bytes
@@ -207,7 +207,7 @@ def measured(setting: Setting) -> UnitCosts:
     torch.set_num_threads(1)
     checkpoint, faces = load_checkpoint(setting.checkpoint), FaceReader(setting.faces)
     composer, guidance = BatchDecoder(checkpoint), setting.guidance or checkpoint.guidance
-    read = partial(read_seed, sounding=sounds(setting.checkpoint))
+    read = partial(read_seed, sounding=reads_sounding(setting.checkpoint))
     load = time.process_time()
     embedded = embedded_samples(voices=bool(setting.samples.voice), pictures=False)
     midi = _cost(read, setting.samples.midi)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-
 from emoray.compose.classifier_guidance import divergence, label_direction, pulled
+
 from emoray.dataset.keys import agreements, pitch_classes
 
 WEIGHTS = {"majorness": 1.0, "clearness": 0.0, "outside": 0.0, "register": 0.0}

@@ -20,8 +20,7 @@ from emoray.compose.original_formulas import (
     window_score,
 )
 from emoray.config import OriginalGuidance
-from emoray.dataset.clusters import EmotionClusters
-from emoray.dataset.features import FEATURES, window_features
+from emoray.dataset.clusters import FEATURES, EmotionClusters, window_features
 from emoray.dataset.windows import encode
 from emoray.notes import as_notes
 

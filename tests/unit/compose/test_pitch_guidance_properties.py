@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
+from emoray.compose.classifier_guidance import BUDGET, divergence, log_chances, pulled
+from emoray.compose.steering import played, steered
+from emoray.compose.targets import FURTHEST
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emoray.compose.classifier_guidance import BUDGET, divergence, log_chances, pulled
 from emoray.compose.original_formulas import OFF_KEYBOARD, on_keyboard
 from emoray.compose.pitch_guidance import STRAIGHT, Played, bent
 from emoray.compose.sampling import chances, draw
-from emoray.compose.steering import played, steered
-from emoray.compose.targets import FURTHEST
 from emoray.config import GUIDANCE_MODES, OriginalGuidance
 from emoray.dataset.attributes import N_ATTRIBUTES
 from emoray.dataset.clusters import EmotionClusters

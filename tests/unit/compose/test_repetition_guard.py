@@ -1,5 +1,4 @@
 import numpy as np
-
 from emoray.compose.repetition_guard import LONGEST_RUN, RECENT, looping
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-
 from emoray.compose.steering import RAMP, played, steered
 from emoray.compose.targets import FURTHEST
+
 from emoray.dataset.attributes import GROUPS, N_ATTRIBUTES, attributes_ahead
 from emoray.notes import as_notes, steps
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-
 from emoray.compose.targets import FURTHEST, fitted_map, key_for, key_profile, target
+
 from emoray.dataset.attributes import GROUPS, N_ATTRIBUTES
 from emoray.dataset.keys import key_of, pitch_classes
 

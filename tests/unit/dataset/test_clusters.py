@@ -6,13 +6,14 @@ from sklearn.cluster import KMeans
 from sklearn.preprocessing import StandardScaler
 
 from emoray.dataset.clusters import (
+    FEATURES,
+    TIME_FEATURES,
     EmotionClusters,
     LabelledPiece,
     balanced_accuracy,
     cluster_report,
     fit_clusters,
 )
-from emoray.dataset.features import FEATURES, TIME_FEATURES
 from emoray.errors import CheckpointError, CorpusError
 
 FAST = [0.1, 0.3, 0.1, 0.1, 0.3, 0.1, 70.0, 85.0, 8.0]

@@ -1,6 +1,6 @@
 import numpy as np
 
-from emoray.dataset.features import FEATURES, window_features
+from emoray.dataset.clusters import FEATURES, window_features
 from emoray.notes import as_notes
 
 

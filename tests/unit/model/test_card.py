@@ -1,5 +1,6 @@
-from emoray.config import BaselinePreset, ExpressivePreset
 from emoray.model.card import MAESTRO_NOTICE, NOTICES, model_card
+
+from emoray.config import BaselinePreset, ExpressivePreset
 
 
 def test_a_seed_card_has_figures_settings_licence_and_limits():

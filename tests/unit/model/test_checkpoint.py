@@ -3,13 +3,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from emoray.model.card import model_card
 
 from emoray.config import BaselinePreset, ExpressivePreset
 from emoray.dataset.clusters import fit_clusters
 from emoray.dataset.spans import stacked
 from emoray.errors import CheckpointError
 from emoray.model.baseline import BaselineNetwork
-from emoray.model.card import model_card
 from emoray.model.checkpoint import load_checkpoint, save_checkpoint
 from emoray.model.expressive import ExpressiveNetwork
 from emoray.model.expressive_training import PARTS, validation_sums

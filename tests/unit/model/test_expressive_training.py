@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from emoray.model.optimizer import ExpressiveOptimizer
 
 from emoray.config import ExpressivePreset
 from emoray.dataset.attributes import GROUPS
@@ -18,7 +19,6 @@ from emoray.model.expressive_training import (
     train_epoch,
     validation_sums,
 )
-from emoray.model.optimizer import ExpressiveOptimizer
 from emoray.notes import as_notes
 
 PRESET = ExpressivePreset(

@@ -1,10 +1,10 @@
 import math
 
 import torch
+from emoray.model.loss import losses, non_negative_squared_error, pitch_of
 
 from emoray.config import BaselinePreset
 from emoray.model.baseline import Prediction
-from emoray.model.loss import losses, non_negative_squared_error, pitch_of
 
 
 def test_the_loss_by_hand():

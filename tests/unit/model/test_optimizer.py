@@ -2,7 +2,6 @@ import copy
 
 import pytest
 import torch
-
 from emoray.model.optimizer import Float32Muon, orthogonal
 
 SETTINGS = {"lr": 0.02, "weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}

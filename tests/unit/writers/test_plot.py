@@ -3,7 +3,7 @@ import io
 import numpy as np
 from matplotlib.image import imread
 
-from emoray.dataset.features import FEATURES
+from emoray.dataset.clusters import FEATURES
 from emoray.notes import as_notes
 from emoray.writers.plot import BLUE, VERMILION, cluster_picture, loss_curves, piano_roll
 
