@@ -84,7 +84,7 @@ class RunFolder:
         return CheckpointError(self.path, f"{reason}; free space and go on with --resume")
 
     def note_divergence(self, err: TrainingError) -> None:
-        """Write down why the training stops: a worker that raised would be started again and diverge again."""
+        """Write down why the training stops: a worker that raised would be started again, and diverge."""
         _replace(self.path / DIVERGED, json.dumps(err.args) + "\n")
 
     def check_divergence(self) -> None:

@@ -216,7 +216,7 @@ def train_worker(config: dict[str, Any]) -> None:
             metrics["seconds"] = over_workers([time.monotonic() - began], "max")[0]
             standing = standing.after(metrics, preset).planning(preset, max_seconds)
         except TrainingError as err:  # on all workers alike; one that raised would be started again
-            if place.rank == 0:
+            if context.rank == 0:
                 run.note_divergence(err)
             return
         if standing.stalled == 0:

@@ -41,7 +41,7 @@ def corpus_of_tunes(folder: Path) -> EmotionClusters:
         lines.append(f"Nobody,Tune,{'train' if number % 6 else 'validation'},2000,{number:02}.mid")
     (folder / "list.csv").write_text("\n".join(lines) + "\n")
     ingest(folder / "midi", folder / "corpus", metadata=folder / "list.csv")
-    clusters, _ = cluster_corpus(folder / "corpus")
+    clusters, _ = cluster_corpus(folder / "corpus", durations="sounding")
     clusters.save(folder / "emotion.json")
     return clusters
 

@@ -45,7 +45,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder,
         network=BaselineNetwork(preset.hidden),
         preset=preset,
-        clusters=fit_clusters(features, window=6),
+        clusters=fit_clusters(features, window=6, durations="key-down"),
         metrics={},
         card="",
     )

@@ -52,7 +52,7 @@ def checkpoint(tmp_path_factory):
     preset = ExpressivePreset(embedding=16, hidden=16, head=16, lookahead=16)
     features = np.random.default_rng(0).lognormal(0, 0.4, (100, 9)).astype(np.float32)
     path = tmp_path_factory.mktemp("checkpoint") / "tiny"
-    clusters = fit_clusters(features, window=26)
+    clusters = fit_clusters(features, window=26, durations="sounding")
     save_checkpoint(path, network=new_network(preset), preset=preset, clusters=clusters, metrics={}, card="")
     return path
 

@@ -46,7 +46,7 @@ def folder(ray_cluster, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clusters(folder):
-    return cluster_corpus(folder)[0]
+    return cluster_corpus(folder, durations="key-down")[0]
 
 
 def run_of(path, clusters, *, resume=False):
@@ -128,7 +128,7 @@ def test_clusters_of_a_corpus_tell_slow_from_fast_by_labels_of_people(folder, tm
         path.write_bytes(midi_bytes(tune(number, 0.1 if number % 2 else 0.4)))
         sign = 1 if number % 2 else -1
         labels.append(Label(path=path, valence=sign, arousal=sign))
-    clusters, features = cluster_corpus(folder, labels)
+    clusters, features = cluster_corpus(folder, labels, durations="key-down")
     assert sum(clusters.sizes) == len(features) == 18 * 5  # 150 notes are five windows of 26
     assert clusters.evidence["balanced_accuracy"]["happy_against_sad"] == 1.0
     assert (
@@ -136,4 +136,4 @@ def test_clusters_of_a_corpus_tell_slow_from_fast_by_labels_of_people(folder, tm
     )
     labels[0].path.write_text("no music")
     with pytest.raises(CorpusError, match="is labelled but cannot be read"):
-        labelled_pieces(labels, 26)
+        labelled_pieces(labels, 26, "key-down")

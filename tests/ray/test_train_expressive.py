@@ -32,13 +32,13 @@ def test_a_run_folder_is_an_expressive_checkpoint_with_nats_of_each_part(undistu
     parts = [last[f"validation_{part}_nats"] for part in ("step", "pitch", "duration", "velocity")]
     assert sum(parts) == pytest.approx(last["validation_loss"])
     assert last["validation_loss"] < first["validation_loss"]
-    assert 0 < last["validation_told_loss"] != last["validation_loss"]
+    assert 0 < last["validation_conditional_loss"] != last["validation_loss"]
     assert last["learning_rate"] < first["learning_rate"]
     assert (run.path / "loss.png").read_bytes().startswith(b"\x89PNG")
     loaded = load_checkpoint(run.path)
     assert (loaded.preset_name, loaded.preset) == ("expressive", PRESET)
     card = (run.path / "README.md").read_text()
-    assert "validation_told_loss" in card
+    assert "validation_conditional_loss" in card
     assert "CC BY-NC-SA 4.0" in card
 
 

@@ -80,3 +80,12 @@ def test_the_card_names_the_licence_of_its_data_and_its_figures(preset):
     assert "CC BY-NC-SA 4.0" in card
     assert "pitch_nll" in card
     assert "Limits" in card
+
+
+@pytest.mark.parametrize(("preset", "durations"), [("baseline", "key-down"), ("expressive", "sounding")])
+def test_emotion_models_know_no_label_that_the_judges_are_fitted_on(preset, durations):
+    """44 of the 90 phrases are kept for guidance; clusters are of the durations that the network reads."""
+    clusters = load_checkpoint(PRETRAINED / preset).clusters
+    assert clusters.evidence["pieces"] == 44
+    assert clusters.evidence["anchored"]
+    assert clusters.durations == durations

@@ -18,7 +18,7 @@ FEATURES = np.random.default_rng(0).lognormal(0, 0.4, (200, 9)).astype(np.float3
 
 def checkpoint(network=None):
     torch.manual_seed(0)
-    clusters = fit_clusters(FEATURES.astype(np.float32), window=26)
+    clusters = fit_clusters(FEATURES.astype(np.float32), window=26, durations="key-down")
     preset = BaselinePreset()
     return Checkpoint(
         network=(network or BaselineNetwork(preset.hidden)).eval(),
@@ -48,10 +48,10 @@ def mixed_requests(count):
 
 def test_a_request_sounds_the_same_alone_in_any_crowd_and_in_any_order():
     composer, requests = BatchDecoder(checkpoint(), batch_size=16), mixed_requests(40)
-    crowd = composer.compose(requests)
+    together = composer.compose(requests)
     backwards = composer.compose(requests[::-1])[::-1]
     small = BatchDecoder(checkpoint(), batch_size=3).compose(requests)
-    for number, notes in enumerate(crowd):
+    for number, notes in enumerate(together):
         assert notes.tobytes() == backwards[number].tobytes() == small[number].tobytes()
         if number % 5 == 0:
             assert notes.tobytes() == composer.compose([requests[number]])[0].tobytes()
@@ -72,7 +72,7 @@ def test_other_random_seeds_make_other_music():
 
 def test_a_strength_or_a_valence_of_nothing_is_the_mode_none():
     composer, seed = BatchDecoder(checkpoint()), tune()
-    plain, weak, neutral, bent = composer.compose(
+    plain, weak, neutral, guided = composer.compose(
         [
             Prompt(seed=seed, valence=-1.0, guidance="none"),
             Prompt(seed=seed, valence=-1.0, strength=0.0),
@@ -80,7 +80,7 @@ def test_a_strength_or_a_valence_of_nothing_is_the_mode_none():
             Prompt(seed=seed, valence=-1.0),
         ]
     )
-    assert plain.tobytes() == weak.tobytes() == neutral.tobytes() != bent.tobytes()
+    assert plain.tobytes() == weak.tobytes() == neutral.tobytes() != guided.tobytes()
 
 
 def test_lengths_in_notes_are_kept():
@@ -164,9 +164,9 @@ def test_pitches_are_drawn_as_often_as_their_logits_say():
     logits[[60, 64, 67]] = np.log([0.5, 0.3, 0.2])
     numbers = np.random.default_rng(0).random(20_000)
     pitches = sample_pitches(np.tile(logits, (20_000, 1)), np.ones(20_000), numbers)
-    drawn = np.bincount(pitches, minlength=128) / 20_000
-    np.testing.assert_allclose(drawn[[60, 64, 67]], [0.5, 0.3, 0.2], atol=0.012)
-    assert drawn.sum() == drawn[[60, 64, 67]].sum()
+    sampled = np.bincount(pitches, minlength=128) / 20_000
+    np.testing.assert_allclose(sampled[[60, 64, 67]], [0.5, 0.3, 0.2], atol=0.012)
+    assert sampled.sum() == sampled[[60, 64, 67]].sum()
 
 
 def test_temperature_0_takes_the_likeliest_and_the_largest_number_a_pitch_that_has_a_chance():

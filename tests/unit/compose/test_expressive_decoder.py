@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from emoray.compose.decoding import BatchDecoder
-from emoray.config import ExpressivePreset
+from emoray.config import BaselinePreset, ExpressivePreset
+from emoray.dataset.bins import DURATION_EDGES, STEP_EDGES, bins_of
 from emoray.dataset.clusters import fit_clusters
 from emoray.errors import RequestError
+from emoray.model.baseline import BaselineNetwork
 from emoray.model.checkpoint import Checkpoint
 from emoray.model.expressive import ExpressiveNetwork
 from emoray.notes import HIGHEST_KEY, LOWEST_KEY, as_notes, end, steps
@@ -30,9 +32,9 @@ def checkpoint():
     torch.manual_seed(0)
     preset = ExpressivePreset(embedding=24, hidden=32, head=16, lookahead=16)
     network = ExpressiveNetwork(preset).eval()
-    with torch.no_grad():  # an untrained network hardly hears what it is told
-        network.told.weight.mul_(8)
-    clusters = fit_clusters(FEATURES.astype(np.float32), window=26)
+    with torch.no_grad():  # an untrained network hardly follows its condition
+        network.condition.weight.mul_(8)
+    clusters = fit_clusters(FEATURES.astype(np.float32), window=26, durations="sounding")
     return Checkpoint(network=network, preset=preset, clusters=clusters, metrics={}, fingerprint="test")
 
 
@@ -64,11 +66,11 @@ def composed(**asked):
     )[0]
 
 
-def test_a_request_sounds_the_same_alone_in_any_crowd_and_in_any_order():
+def test_a_prompt_has_the_same_bytes_alone_in_any_batch_and_in_any_order():
     requests = mixed_requests(20)
-    crowd = COMPOSER.compose(requests)
+    together = COMPOSER.compose(requests)
     backwards = BatchDecoder(checkpoint(), batch_size=3).compose(requests[::-1])[::-1]
-    for request, one, two in zip(requests, crowd, backwards, strict=True):
+    for request, one, two in zip(requests, together, backwards, strict=True):
         np.testing.assert_array_equal(one, two)
         np.testing.assert_array_equal(one, COMPOSER.compose([request])[0])
 
@@ -111,7 +113,7 @@ def test_lengths_are_kept():
 
 
 @pytest.mark.parametrize("count", [1, 2, 25, 3000])
-def test_a_seed_may_be_one_note_or_longer_than_what_is_heard(count):
+def test_a_seed_may_be_one_note_or_longer_than_the_context(count):
     seed = tune(count)
     notes = COMPOSER.compose([Prompt(seed=seed, valence=-1.0, guidance="cfg", notes=30)])[0]
     assert len(notes) == 30
@@ -155,9 +157,6 @@ def test_a_temperature_of_0_is_the_same_for_every_random_seed():
 
 
 def test_modes_and_arousal_that_a_seed_checkpoint_does_not_know_are_refused():
-    from emoray.config import BaselinePreset
-    from emoray.model.baseline import BaselineNetwork
-
     preset = BaselinePreset(hidden=8)
     clusters = checkpoint().clusters
     baseline_composer = BatchDecoder(
@@ -190,3 +189,22 @@ def test_a_curve_that_no_piece_can_follow_is_refused(curve, reason):
 def test_a_strength_that_is_no_number_is_refused():
     with pytest.raises(RequestError, match="strength: must be a number from 0 to 10"):
         Prompt(seed=tune(), valence=1.0, strength=math.nan)
+
+
+def test_a_temperature_divides_the_logits_of_all_four_distributions():
+    """A hot piece has more of every kind: pitches, velocities, bins of steps and of durations."""
+    cold, hot = (composed(guidance="none", notes=200, temperature=heat) for heat in (0.05, 20.0))
+    for column in ("pitch", "velocity"):
+        assert len(set(hot[column])) > 1.5 * len(set(cold[column]))
+    for edges, times in ((STEP_EDGES, steps), (DURATION_EDGES, lambda notes: notes["duration"])):
+        few, many = (len(set(bins_of(times(notes)[:-8], edges))) for notes in (cold, hot))
+        assert many > 1.5 * few
+
+
+def test_the_baseline_network_composes_on_the_cpu_where_its_lstm_keeps_the_bits_of_a_row(monkeypatch):
+    monkeypatch.setattr("emoray.compose.decoding.best_device", lambda: torch.device("meta"))
+    preset, clusters = BaselinePreset(hidden=8), checkpoint().clusters
+    decoder = BatchDecoder(
+        Checkpoint(network=BaselineNetwork(8), preset=preset, clusters=clusters, metrics={}, fingerprint="")
+    )
+    assert decoder.network.pitch.weight.device.type == "cpu"

@@ -27,6 +27,7 @@ from emoray.notes import as_notes
 WINDOW = as_notes(np.arange(25) * 0.25, np.full(25, 0.2), 60 + np.arange(25) % 12, [80] * 25)
 CLUSTERS = EmotionClusters(
     window=26,
+    durations="key-down",
     mean=(0.0,) * 9,
     scale=(1.0,) * 9,
     centroids=((0.0,) * 6 + (60.0, 70.0, 3.0), (0.0,) * 6 + (72.0, 84.0, 3.0)),
@@ -109,8 +110,8 @@ def test_logits_by_hand():
     logits, score = np.full((1, 128), 3.0), np.full((1, 128), 0.8)
     ones = np.ones(1)
     guidance = OriginalGuidance()
-    bent = original_logits(logits, score, ones, ones, guidance)
-    np.testing.assert_allclose(bent / guidance.temperature, 0.95)
+    guided = original_logits(logits, score, ones, ones, guidance)
+    np.testing.assert_allclose(guided / guidance.temperature, 0.95)
     half = original_logits(logits, score, ones * -0.5, ones, guidance)
     np.testing.assert_allclose(half, 0.5 * 0.5 * 0.8 + 1.5)
 
@@ -125,10 +126,10 @@ def test_the_pull_on_a_pitch_is_never_more_than_the_document_allows():
     """The pull is alpha / temperature = .25, so odds change by at most e^.25 = 1.284."""
     scores = np.linspace(0, 1, 128)[None]
     guidance = OriginalGuidance()
-    bent = (
+    guided = (
         original_logits(np.zeros((1, 128)), scores, np.ones(1), np.ones(1), guidance) / guidance.temperature
     )
-    assert abs(math.exp(bent.max() - bent.min()) - 1.2840254) < 1e-6
+    assert abs(math.exp(guided.max() - guided.min()) - 1.2840254) < 1e-6
 
 
 def test_gamma_by_hand_makes_happy_shorter_whichever_side_is_drawn():

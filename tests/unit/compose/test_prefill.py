@@ -1,10 +1,10 @@
 import numpy as np
 import torch
 
-from emoray.compose.prefill import heard_notes, joined, prefilled, taken
+from emoray.compose.prefill import note_inputs, prefill
 from emoray.config import ExpressivePreset
 from emoray.dataset.bins import velocity_bins
-from emoray.model.expressive import CONDITIONS, ExpressiveNetwork, Heard
+from emoray.model.expressive import CONDITION_WIDTH, ExpressiveNetwork, NoteInputs
 from emoray.notes import as_notes, steps
 
 
@@ -21,49 +21,49 @@ def tune(count):
 
 
 def uncond(count):
-    return np.zeros((count - 1, CONDITIONS), np.float32)
+    return np.zeros((count - 1, CONDITION_WIDTH), np.float32)
 
 
 def flat(state):
     return [*(part[0] for layer in state.layers for part in layer), *state[1:]]
 
 
-def test_seeds_of_all_lengths_are_primed_together_as_each_is_alone():
+def test_seeds_of_all_lengths_are_prefilled_together_as_each_is_alone():
     net, lengths = network(), [1, 5, 130, 64, 65, 5, 2]
-    together = prefilled(net, [tune(count) for count in lengths], [uncond(count) for count in lengths])
+    together = prefill(net, [tune(count) for count in lengths], [uncond(count) for count in lengths])
     for index, count in enumerate(lengths):
-        alone = prefilled(net, [tune(count)], [uncond(count)])
-        for one, many in zip(flat(alone), flat(taken(together, [index])), strict=True):
+        alone = prefill(net, [tune(count)], [uncond(count)])
+        for one, many in zip(flat(alone), flat(together.rows([index])), strict=True):
             torch.testing.assert_close(one, many, rtol=0, atol=0)
 
 
-def test_priming_is_listening_to_all_but_the_last_note():
+def test_prefill_reads_all_but_the_last_note():
     net, seed = network(), tune(20)
     notes = seed[:-1]
-    heard = Heard(*(torch.from_numpy(np.array(column))[None] for column in (
+    inputs = NoteInputs(*(torch.from_numpy(np.array(column))[None] for column in (
         notes["pitch"].astype(np.int64), steps(notes).astype(np.float32), notes["duration"],
         velocity_bins(notes["velocity"]),
     )))  # fmt: skip
     with torch.inference_mode():
-        _, state = net.listen(heard, torch.zeros(1, 19, CONDITIONS), net.start(1))
-    for one, other in zip(flat(state), flat(prefilled(net, [seed], [uncond(20)])), strict=True):
+        _, state = net.read(inputs, torch.zeros(1, 19, CONDITION_WIDTH), net.start(1))
+    for one, other in zip(flat(state), flat(prefill(net, [seed], [uncond(20)])), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
 
 
 def test_a_seed_of_one_note_leaves_the_state_as_it_starts():
     net = network()
-    state = prefilled(net, [tune(1)], [uncond(1)])
+    state = prefill(net, [tune(1)], [uncond(1)])
     for one, other in zip(flat(state), flat(net.start(1)), strict=True):
         torch.testing.assert_close(one, other)
 
 
-def test_rows_that_are_taken_apart_and_joined_are_the_same_rows():
+def test_sequences_that_are_taken_apart_and_joined_are_the_same():
     net = network()
-    state = prefilled(net, [tune(count) for count in (4, 9, 14)], [uncond(count) for count in (4, 9, 14)])
-    again = joined(taken(state, [0]), taken(state, [1, 2]))
+    state = prefill(net, [tune(count) for count in (4, 9, 14)], [uncond(count) for count in (4, 9, 14)])
+    again = state.rows([0]).joined(state.rows([1, 2]))
     for one, other in zip(flat(state), flat(again), strict=True):
         torch.testing.assert_close(one, other)
 
 
-def test_the_first_step_that_is_heard_is_nothing():
-    assert heard_notes(tune(5)[2:])[0, 1] == 0
+def test_the_first_step_that_the_network_reads_is_0():
+    assert note_inputs(tune(5)[2:])[0, 1] == 0

@@ -29,7 +29,7 @@ def test_attributes_of_four_notes_are_what_a_person_would_count():
     expected = np.full(12, -1.0)
     expected[[0, 4, 7]] = 5, 2, 2
     np.testing.assert_allclose(first[PROFILE], expected, atol=1e-6)
-    assert first[DENSITY] == standard("density", math.log(4 / 2.0))
+    assert first[DENSITY] == standard("onset_rate", math.log(4 / 2.0))
     assert first[DURATION] == standard("duration", math.log(0.5 * 0.5 * 1.0 * 2.0) / 4)
     assert first[REGISTER] == standard("register", (60 + 64 + 67 + 72) / 4)
     assert first[VELOCITY] == standard("velocity", 70)
@@ -39,13 +39,13 @@ def test_fewer_notes_count_at_the_end_of_a_piece():
     *_, last = attributes_ahead(TRIAD, 2)
     assert last[PROFILE].tolist() == [11] + [-1] * 11
     assert last[REGISTER] == standard("register", 72)
-    assert last[DENSITY] == standard("density", math.log(1 / 1.0))
+    assert last[DENSITY] == standard("onset_rate", math.log(1 / 1.0))
 
 
 def test_a_chord_is_no_infinite_density():
     chord = as_notes([0, 0, 0], [1, 1, 1], [60, 64, 67], [80, 80, 80])
     [first] = attributes_ahead(chord, 3, places=1)
-    assert first[DENSITY] == standard("density", math.log(3 / 0.05))
+    assert first[DENSITY] == standard("onset_rate", math.log(3 / 0.05))
 
 
 @pytest.mark.parametrize("lookahead", [1, 7, 64])
@@ -58,7 +58,7 @@ def test_every_place_is_as_a_loop_counts_it(lookahead):
         part, passed = notes[place : place + lookahead], before[place : place + lookahead].sum()
         shares = np.array([(part["pitch"] % 12 == pitch_class).mean() for pitch_class in range(12)])
         np.testing.assert_allclose(row[PROFILE], 12 * shares - 1, atol=1e-5)
-        assert row[DENSITY][0] == standard("density", math.log(len(part) / max(passed, 0.05)))
+        assert row[DENSITY][0] == standard("onset_rate", math.log(len(part) / max(passed, 0.05)))
         logs = np.log(np.maximum(part["duration"].astype(float), 0.01))
         means = {"duration": logs.mean()} | {
             name: part[column].mean() for name, column in (("register", "pitch"), ("velocity", "velocity"))
@@ -84,7 +84,7 @@ def test_a_tempo_shifts_density_and_duration_by_its_logarithm():
     slower["duration"] *= 2
     notes, slower = notes[notes["duration"] > 0.02], slower[notes["duration"] > 0.02]
     one, other = attributes_ahead(notes, 16)[:40], attributes_ahead(slower, 16)[:40]
-    for name, shift in (("density", -math.log(2)), ("duration", math.log(2))):
+    for name, shift in (("onset_rate", -math.log(2)), ("duration", math.log(2))):
         moved = (other - one)[:, GROUPS[name]] * STANDARD[name][1]
         np.testing.assert_allclose(moved, shift, atol=1e-4)
     np.testing.assert_array_equal(one[:, PROFILE], other[:, PROFILE])

@@ -10,10 +10,8 @@ from emoray.dataset.bins import (
     STEP_EDGES,
     VELOCITY_BINS,
     bins_of,
-    playable,
     velocity_bins,
-    velocity_within,
-    within,
+    within_bins,
 )
 
 EDGES = [STEP_EDGES, DURATION_EDGES]
@@ -46,10 +44,12 @@ def test_fine_bins_end_where_rhythm_does_and_the_last_has_no_end():
 
 
 @pytest.mark.parametrize("edges", EDGES)
-@pytest.mark.parametrize("drawn", [0.0, 0.5, 0.999])
-def test_a_time_drawn_from_a_bin_is_in_that_bin(edges, drawn):
+@pytest.mark.parametrize("uniform", [0.0, 0.5, 0.999])
+def test_a_time_sampled_from_a_bin_is_in_that_bin(edges, uniform):
     numbers = np.arange(len(edges))
-    np.testing.assert_array_equal(bins_of([within(n, edges, drawn) for n in numbers], edges), numbers)
+    np.testing.assert_array_equal(
+        bins_of(within_bins(numbers, edges, np.full(len(edges), uniform)), edges), numbers
+    )
 
 
 def test_every_edge_is_in_its_own_bin_in_single_precision_too():
@@ -59,15 +59,13 @@ def test_every_edge_is_in_its_own_bin_in_single_precision_too():
     np.testing.assert_array_equal(bins_of(hundredths + np.float32(1e-6), STEP_EDGES), np.arange(50))
 
 
-def test_a_velocity_comes_back_within_its_bin():
-    velocities = np.arange(1, 128)
-    numbers = velocity_bins(velocities.astype(np.uint8))
-    assert (numbers.min(), numbers.max()) == (0, 31)
-    back = np.array([velocity_within(int(number), 0.5) for number in numbers])
-    assert np.abs(back - velocities).max() <= 2
-    assert [velocity_within(0, 0.0), velocity_within(31, 0.999)] == [1, 127]
+def test_a_time_is_sampled_uniformly_from_its_bin_and_the_last_one_has_an_end():
+    edges = np.array([0.0, 0.01, 0.03])
+    chosen, uniform = np.array([0, 1, 2, 2]), np.array([0.5, 0.25, 0.0, 1.0])
+    np.testing.assert_allclose(within_bins(chosen, edges, uniform), [0.005, 0.015, 0.03, 0.033])
 
 
-def test_no_duration_is_too_short_for_a_midi_file():
-    assert playable(0.0) == 0.01
-    assert playable(np.array([0.001, 2.0])).tolist() == [0.01, 2.0]
+def test_velocity_bins_are_four_wide():
+    numbers = velocity_bins(np.arange(1, 128).astype(np.uint8))
+    assert (numbers.min(), numbers.max()) == (0, VELOCITY_BINS - 1)
+    assert np.bincount(numbers).tolist() == [3] + [4] * 31

@@ -5,13 +5,13 @@ import pytest
 
 from emoray.config import ExpressivePreset
 from emoray.dataset.attributes import GROUPS, N_ATTRIBUTES, attributes_ahead
-from emoray.dataset.spans import Spans, beginnings, condition, stacked, training_spans, withheld
+from emoray.dataset.spans import Spans, beginnings, condition_groups, condition_of, stacked, training_spans
 from emoray.notes import HIGHEST_KEY, LOWEST_KEY, as_notes
 
 PRESET = ExpressivePreset(chunk=8, span=32, lookahead=8)
 STILL = replace(PRESET, transpose=0, stretch=0.0, loudness=0)
 ALL, NONE = np.full(len(GROUPS), True), np.full(len(GROUPS), False)
-FIELDS = ("pitch", "step", "duration", "velocity", "told", "known")
+FIELDS = ("pitch", "step", "duration", "velocity", "condition", "mask")
 
 
 def piece(count, pitch=60, step=0.25):
@@ -26,7 +26,7 @@ def test_a_span_never_crosses_pieces():
     """Each piece has one pitch of its own, so a span with two pitches would be a span of two pieces."""
     pieces = [piece(20 + number, pitch=40 + number) for number in range(10)]
     for spans in training_spans(pieces, STILL, 64, 8, (0,)):
-        for row, known in zip(spans.pitch, spans.known, strict=True):
+        for row, known in zip(spans.pitch, spans.mask, strict=True):
             real = row[: known.sum() + 1]
             assert len(set(real.tolist())) == 1
             assert len(real) <= 20 + real[0] - 40
@@ -35,10 +35,10 @@ def test_a_span_never_crosses_pieces():
 def test_places_past_the_end_are_not_known_and_a_rows_first_step_is_zero():
     spans = stacked([piece(5), piece(11)], PRESET, [ALL, ALL])
     assert spans.pitch.shape == (2, 17)  # ten places, in chunks of eight
-    assert spans.known.sum(axis=1).tolist() == [4, 10]
+    assert spans.mask.sum(axis=1).tolist() == [4, 10]
     assert spans.step[:, 0].tolist() == [0, 0]
     assert spans.step[0, :6].tolist() == [0, 0.25, 0.25, 0.25, 0.25, 0]
-    assert not spans.told[0, 4:].any()
+    assert not spans.condition[0, 4:].any()
 
 
 def test_more_room_is_as_if_a_longer_row_had_been_there():
@@ -53,11 +53,11 @@ def test_chunks_bring_the_note_after_their_last_and_lose_none():
     spans = stacked([piece(30), piece(12)], PRESET, [ALL, NONE])
     chunks = list(spans.chunks(8))
     assert [chunk.pitch.shape for chunk in chunks] == [(2, 9)] * 4
-    assert all(chunk.told.shape == (2, 8, N_ATTRIBUTES + len(GROUPS)) for chunk in chunks)
+    assert all(chunk.condition.shape == (2, 8, N_ATTRIBUTES + len(GROUPS)) for chunk in chunks)
     np.testing.assert_array_equal(
         np.concatenate([chunk.step[:, 1:] for chunk in chunks], 1), spans.step[:, 1:]
     )
-    assert sum(chunk.known.sum() for chunk in chunks) == 29 + 11
+    assert sum(chunk.mask.sum() for chunk in chunks) == 29 + 11
 
 
 def test_what_an_epoch_reads_depends_on_its_key_alone():
@@ -74,21 +74,21 @@ def test_a_place_is_told_the_attributes_of_the_notes_that_follow_it():
     notes["pitch"] = 40 + np.arange(40)
     spans = stacked([notes[: 33 + 8]], PRESET, [ALL])
     ahead = attributes_ahead(notes, 8)
-    np.testing.assert_allclose(spans.told[0, :32, :N_ATTRIBUTES], ahead[1:33], atol=1e-6)
+    np.testing.assert_allclose(spans.condition[0, :32, :N_ATTRIBUTES], ahead[1:33], atol=1e-6)
 
 
 def test_a_withheld_group_is_zeros_and_says_so():
     groups = np.array([False, True, True, True, False])
-    told = condition(np.ones((3, N_ATTRIBUTES), np.float32), groups)
-    assert told[0].tolist() == [0] * 12 + [1, 1, 1, 0] + [0, 1, 1, 1, 0]
-    assert not condition(np.ones((3, N_ATTRIBUTES), np.float32), NONE).any()
+    found = condition_of(np.ones((3, N_ATTRIBUTES), np.float32), groups)
+    assert found[0].tolist() == [0] * 12 + [1, 1, 1, 0] + [0, 1, 1, 1, 0]
+    assert not condition_of(np.ones((3, N_ATTRIBUTES), np.float32), NONE).any()
 
 
 def test_groups_are_withheld_as_often_as_the_preset_says():
     generator = np.random.default_rng(0)
-    told = np.array([withheld(generator, 0.2).sum() for _ in range(4000)])
-    assert (told == 0).mean() == pytest.approx(0.2 + 0.1 / 32, abs=0.03)
-    assert (told == len(GROUPS)).mean() == pytest.approx(0.7 + 0.1 / 32, abs=0.03)
+    given = np.array([condition_groups(generator, 0.2).sum() for _ in range(4000)])
+    assert (given == 0).mean() == pytest.approx(0.2 + 0.1 / 32, abs=0.03)
+    assert (given == len(GROUPS)).mean() == pytest.approx(0.7 + 0.1 / 32, abs=0.03)
 
 
 def test_moved_spans_stay_on_the_keyboard_and_keep_their_intervals():
@@ -118,7 +118,7 @@ def test_tempo_and_loudness_move_as_far_as_they_may_and_no_further():
 
 def test_two_notes_are_enough():
     [spans] = training_spans([piece(2)], PRESET, 2, 2, (0,))
-    assert spans.known.sum(axis=1).tolist() == [1, 1]
+    assert spans.mask.sum(axis=1).tolist() == [1, 1]
 
 
 def test_validation_reads_beginnings_of_pieces_spread_evenly():

@@ -18,12 +18,15 @@ from emoray.evaluate.likelihood import (
 from emoray.evaluate.reference_models import CONTEXT_NOTES, TrainingCounts
 from emoray.model.baseline import BaselineNetwork, Prediction
 from emoray.model.checkpoint import Checkpoint
-from emoray.model.expressive import Decided, ExpressiveNetwork, Heard
+from emoray.model.expressive import Decided, ExpressiveNetwork, NoteInputs
 from emoray.notes import as_notes, steps
 from emoray.writers.evaluation import likelihood_table
 
 CLUSTERS = fit_clusters(
-    np.random.default_rng(0).lognormal(0, 0.4, (200, 9)).astype(np.float32), window=26, random_seed=0
+    np.random.default_rng(0).lognormal(0, 0.4, (200, 9)).astype(np.float32),
+    window=26,
+    durations="key-down",
+    random_seed=0,
 )
 
 
@@ -94,8 +97,8 @@ def test_nats_of_the_expressive_preset_are_its_softmax_over_the_true_classes():
     pitch, step, duration, velocity = (torch.from_numpy(column)[None] for column in columns)
     with torch.no_grad():
         out = network(
-            Heard(pitch[:, :-1], step[:, :-1], duration[:, :-1], velocity[:, :-1]),
-            torch.zeros(1, 299, network.told.in_features), network.start(1),
+            NoteInputs(pitch[:, :-1], step[:, :-1], duration[:, :-1], velocity[:, :-1]),
+            torch.zeros(1, 299, network.condition.in_features), network.start(1),
             Decided(step[:, 1:], pitch[:, 1:], duration[:, 1:]),
         )  # fmt: skip
     expected = functional.cross_entropy(out[1][0], pitch[0, 1:], reduction="none")[CONTEXT_NOTES - 1 :]

@@ -3,20 +3,21 @@ import json
 import numpy as np
 import pytest
 import torch
-from emoray.model.card import model_card
 
 from emoray.config import BaselinePreset, ExpressivePreset
 from emoray.dataset.clusters import fit_clusters
 from emoray.dataset.spans import stacked
 from emoray.errors import CheckpointError
 from emoray.model.baseline import BaselineNetwork
-from emoray.model.checkpoint import load_checkpoint, save_checkpoint
+from emoray.model.checkpoint import MAESTRO_NOTICE, NOTICES, load_checkpoint, model_card, save_checkpoint
 from emoray.model.expressive import ExpressiveNetwork
 from emoray.model.expressive_training import PARTS, validation_sums
 from emoray.model.preset import PRETRAINED_DEFAULT
 from emoray.notes import as_notes
 
-CLUSTERS = fit_clusters(np.random.default_rng(0).lognormal(0, 1, (50, 9)).astype(np.float32), window=6)
+FEATURES = np.random.default_rng(0).lognormal(0, 1, (50, 9)).astype(np.float32)
+CLUSTERS = fit_clusters(FEATURES, window=6, durations="key-down")
+SOUNDING = fit_clusters(FEATURES, window=6, durations="sounding")
 PRESET = BaselinePreset(window=5, hidden=8)
 EXPRESSIVE = ExpressivePreset(embedding=16, hidden=16, head=16)
 
@@ -38,7 +39,7 @@ def expressive(request, tmp_path):
     torch.manual_seed(0)
     network = ExpressiveNetwork(EXPRESSIVE)
     save_checkpoint(
-        tmp_path / "run", network=network, preset=EXPRESSIVE, clusters=CLUSTERS, metrics={}, card="",
+        tmp_path / "run", network=network, preset=EXPRESSIVE, clusters=SOUNDING, metrics={}, card="",
         half=request.param,
     )  # fmt: skip
     return tmp_path / "run", network, request.param
@@ -49,7 +50,7 @@ def test_an_expressive_checkpoint_comes_back_in_single_precision(expressive):
     loaded = load_checkpoint(folder)
     assert (loaded.preset, loaded.preset_name, loaded.sounding) == (EXPRESSIVE, "expressive", True)
     assert loaded.guidance == "cfg"
-    assert loaded.attributes == ("profile", "density", "duration", "register", "velocity")
+    assert loaded.attributes == ("profile", "onset_rate", "duration", "register", "velocity")
     assert {tensor.dtype for tensor in loaded.network.state_dict().values()} == {torch.float32}
     for name, tensor in network.state_dict().items():
         expected = tensor.half().float() if half else tensor
@@ -65,7 +66,7 @@ def test_half_precision_is_half_the_size_and_as_good_to_a_hundredth_of_a_nat(tmp
     for half in (False, True):
         folder = tmp_path / str(half)
         save_checkpoint(
-            folder, network=network, preset=EXPRESSIVE, clusters=CLUSTERS, metrics={}, card="", half=half
+            folder, network=network, preset=EXPRESSIVE, clusters=SOUNDING, metrics={}, card="", half=half
         )
         sizes.append((folder / "weights.safetensors").stat().st_size)
         sums = validation_sums(load_checkpoint(folder).network, [spans], EXPRESSIVE)
@@ -78,14 +79,14 @@ def test_half_precision_is_half_the_size_and_as_good_to_a_hundredth_of_a_nat(tmp
     ("changes", "message"),
     [
         (
-            {"attributes": ["profile", "density"]},
+            {"attributes": ["profile", "onset_rate"]},
             "was trained with other attributes .*run `emoray train` again",
         ),
         ({"bins": {"step": 48, "duration": 48, "velocity": 32}}, "was trained with other bins .*'step': 48"),
         ({"preset": "baseline"}, r"holds unknown keys \['attributes', 'bins'\]"),
         ({"settings": {"window": 25}}, "unknown setting window"),
         ({"settings": {"hidden": 8}}, "is damaged"),
-        ({"version": 2}, "has version 2, this emoray reads 1"),
+        ({"version": 3}, "has version 3, this emoray reads 2"),
     ],
 )
 def test_an_expressive_checkpoint_that_means_something_else_is_refused(expressive, changes, message):
@@ -154,7 +155,7 @@ def rewritten(folder, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 2}, "has version 2, this emoray reads 1; run `emoray train` again"),
+        ({"version": 3}, "has version 3, this emoray reads 2; run `emoray train` again"),
         ({"preset": "grand"}, "has the unknown preset 'grand'"),
         ({"colour": "red"}, r"holds unknown keys \['colour'\]"),
         ({"settings": {"widow": 25}}, "unknown setting widow"),
@@ -185,3 +186,62 @@ def test_a_damaged_or_missing_file_is_refused(saved, name):
 def test_a_folder_that_is_no_checkpoint_names_the_command_that_makes_one(tmp_path):
     with pytest.raises(CheckpointError, match=r"is not a checkpoint .* make one with `emoray train`"):
         load_checkpoint(tmp_path)
+
+
+def test_a_baseline_card_has_figures_settings_licence_and_limits():
+    card = model_card(BaselinePreset(window=30), {"validation_pitch_nll": 3.71234567}, origin="Trained here.")
+    assert card.startswith("# emoray checkpoint, preset baseline\n")
+    assert "from the 30 notes\nbefore it" in card
+    for line in ("| validation_pitch_nll | 3.7123 |", "| window | 30 |", "Trained here."):
+        assert f"\n{line}\n" in card
+    assert "carry the licence of the music" in card
+    assert "\nLimits: the emotion is heard in tempo" in card
+
+
+def test_an_expressive_card_names_its_condition_and_its_limits():
+    preset = ExpressivePreset(hidden=99, lookahead=33)
+    card = model_card(preset, {"validation_conditional_loss": 8.0}, origin="Trained here.")
+    assert card.startswith("# emoray checkpoint, preset expressive\n")
+    assert "2 layers of 99" in card
+    assert "profile, onset_rate, duration, register, velocity\nof the 33 notes to come" in card
+    assert "| hidden | 99 |" in card
+    assert "nats a note" in card
+    assert "Attributes are not emotions" in card
+
+
+def test_the_licence_of_maestro_binds_the_weights_of_either_preset():
+    for preset in (BaselinePreset(), ExpressivePreset()):
+        card = model_card(preset, {}, origin="", notice=NOTICES["maestro"])
+        assert MAESTRO_NOTICE in card
+        assert "CC BY-NC-SA 4.0" in card
+        assert "carry the licence of the music" not in card
+
+
+def test_cards_have_no_long_lines():
+    for preset in (BaselinePreset(), ExpressivePreset()):
+        assert max(map(len, model_card(preset, {}, origin="").splitlines())) <= 120
+
+
+def test_an_emotion_model_of_other_durations_is_refused(tmp_path):
+    """An expressive network reads sounding durations; clusters of key-down ones say nothing of them."""
+    save_checkpoint(
+        tmp_path,
+        network=ExpressiveNetwork(EXPRESSIVE),
+        preset=EXPRESSIVE,
+        clusters=CLUSTERS,
+        metrics={},
+        card="",
+    )
+    with pytest.raises(
+        CheckpointError,
+        match=r"fitted on key-down durations.* reads sounding ones; run `emoray cluster --preset exp",
+    ):
+        load_checkpoint(tmp_path)
+
+
+def test_a_checkpoint_of_version_1_is_refused_with_its_remedy(saved):
+    folder, _ = saved
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"version": 1}))
+    with pytest.raises(CheckpointError, match="has version 1, this emoray reads 2; run `emoray train` again"):
+        load_checkpoint(folder)

@@ -1,8 +1,12 @@
+import math
+
 import numpy as np
+import pytest
 import torch
 
 from emoray.config import BaselinePreset, ExpressivePreset
 from emoray.dataset.windows import flatten, window_starts
+from emoray.errors import TrainingError
 from emoray.model import training
 from emoray.model.baseline import BaselineNetwork
 from emoray.model.training import Standing
@@ -130,3 +134,22 @@ def test_the_seed_preset_plans_nothing():
 def test_nats_of_a_pitch_are_found_in_either_presets_metrics():
     assert training.pitch_nats({"validation_pitch_nll": 3.0}) == 3.0
     assert training.pitch_nats({"validation_pitch_nats": 2.0}) == 2.0
+
+
+@pytest.mark.parametrize("name", ["train_loss", "validation_loss"])
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_an_epoch_with_a_loss_that_is_no_number_is_never_the_best(name, loss):
+    metrics = {"train_loss": 1.0, "validation_loss": 1.0, "seconds": 1.0} | {name: loss}
+    with pytest.raises(TrainingError, match=f"diverged: the {name.replace('_', ' ')} of epoch 1 is {loss}"):
+        Standing().after(metrics, BaselinePreset())
+
+
+def test_a_baseline_network_that_diverges_keeps_its_weights_and_says_so():
+    torch.manual_seed(0)
+    network = BaselineNetwork(8)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    x, y = np.full((2, 5, 3), 0.5, np.float32), np.full((2, 3), np.nan, np.float32)
+    y[:, 0] = 0.5
+    with pytest.raises(TrainingError, match="diverged"):
+        training.train_epoch(network, optimizer, iter([(x, y)]), BaselinePreset(window=5, hidden=8))
+    assert all(torch.isfinite(weight).all() for weight in network.parameters())

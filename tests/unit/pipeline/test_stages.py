@@ -177,7 +177,14 @@ def test_a_guidance_that_was_asked_for_beats_the_checkpoints(tmp_path):
 def untrained(folder: Path) -> Path:
     centroids = ((0.0,) * 9, (1.0,) * 9)
     clusters = EmotionClusters(
-        window=25, mean=(0.0,) * 9, scale=(1.0,) * 9, centroids=centroids, happy=1, sizes=(1, 1), rule="none"
+        window=25,
+        durations="key-down",
+        mean=(0.0,) * 9,
+        scale=(1.0,) * 9,
+        centroids=centroids,
+        happy=1,
+        sizes=(1, 1),
+        rule="none",
     )
     preset = BaselinePreset(hidden=8)
     save_checkpoint(

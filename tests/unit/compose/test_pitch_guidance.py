@@ -1,41 +1,42 @@
 import numpy as np
 import pytest
-from emoray.compose.classifier_guidance import divergence, label_direction, pulled
 
+from emoray.compose.pitch_guidance import label_direction, moved_by
+from emoray.compose.sampling import kl_divergence, log_probabilities
 from emoray.dataset.keys import agreements, pitch_classes
 
 WEIGHTS = {"majorness": 1.0, "clearness": 0.0, "outside": 0.0, "register": 0.0}
 C_AND_G = np.array([[48, 55, 60, 67, 48, 55, 60, 67]])
 
 
-def log_chances(logits):
-    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-
-
-def test_divergence_is_the_textbook_one():
+def test_kl_divergence_is_the_textbook_one():
     p, q = np.log([[0.5, 0.5]]), np.log([[0.9, 0.1]])
-    assert divergence(p, q)[0] == pytest.approx(0.5 * np.log(0.5 / 0.9) + 0.5 * np.log(0.5 / 0.1))
+    assert kl_divergence(p, q)[0] == pytest.approx(0.5 * np.log(0.5 / 0.9) + 0.5 * np.log(0.5 / 0.1))
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 100.0])
-def test_a_pull_spends_its_budget_whatever_the_unit_of_its_direction(size):
+def test_a_move_spends_its_budget_whatever_the_unit_of_its_direction(size):
     generator = np.random.default_rng(1)
     logits, direction = generator.normal(size=(6, 128)), generator.normal(size=(6, 128)) * size
     budget = np.array([0.0, 0.01, 0.05, 0.15, 0.3, 0.6])
-    moved = pulled(logits, direction, budget)
-    np.testing.assert_allclose(divergence(log_chances(moved), log_chances(logits)), budget, atol=1e-4)
+    moved = moved_by(logits, direction, budget)
+    np.testing.assert_allclose(
+        kl_divergence(log_probabilities(moved), log_probabilities(logits)), budget, atol=1e-4
+    )
 
 
 def test_a_budget_of_nothing_moves_nothing():
     logits = np.random.default_rng(2).normal(size=(1, 128))
     np.testing.assert_allclose(
-        log_chances(pulled(logits, np.arange(128.0)[None], np.zeros(1))), log_chances(logits), atol=1e-9
+        log_probabilities(moved_by(logits, np.arange(128.0)[None], np.zeros(1))),
+        log_probabilities(logits),
+        atol=1e-9,
     )
 
 
 def test_a_flat_direction_leads_nowhere_and_what_is_impossible_stays_so():
     logits = np.where(np.arange(128) < 21, -np.inf, 0.0)[None]
-    moved = pulled(logits, np.ones((1, 128)), np.array([0.15]))
+    moved = moved_by(logits, np.ones((1, 128)), np.array([0.15]))
     np.testing.assert_allclose(moved[0, 21:], -np.log(107))
     assert np.isneginf(moved[0, :21]).all()
 
