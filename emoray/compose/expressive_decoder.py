@@ -61,7 +61,7 @@ LONGEST_SILENCE = 2.0
 """Seconds between the last sound and the next note, at most, as predicted."""
 LONGEST_WAIT = 4.0
 """Seconds between two notes, at most, as predicted."""
-TEMPO_SPREAD = {"original-logit": 0.35, "logodds": 0.35}
+TEMPO_SPREADS = {"original-logit": 0.35, "logodds": 0.35}
 """Natural logarithm of the tempo's factor between neutral and calm (see ``tempo_factor``), by mode: ln 2 / 2
 is EMOPIA's ratio of onset rates (Hung et al. 2021). Conditional sequences get their tempo from the onset rate
 of their condition."""
@@ -346,7 +346,7 @@ class ExpressiveDecoder:
         for state, (pitch, step, duration, _), loud, (_, arousal), (slowing, note) in zip(
             self.states, notes.tolist(), velocity.tolist(), emotions.tolist(), cadences, strict=True
         ):
-            spread = TEMPO_SPREAD.get(state.mode, 0.0)
+            spread = TEMPO_SPREADS.get(state.mode, 0.0)
             tempo = tempo_factor(arousal, state.prompt.strength, spread) if spread else 1.0
             state.append(
                 step * state.step_factor * tempo * slowing,

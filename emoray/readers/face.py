@@ -122,7 +122,7 @@ class FaceReader:
         if len(boxes) > 1 and self._policy == "error":
             reason = f"{len(boxes)} faces were found; send a picture of one face"
             return Evidence(status="multi_face", faces=len(boxes), backend=self.backend, reason=reason)
-        chosen = choose(boxes, self._policy, picture)
+        chosen = choose_faces(boxes, self._policy, picture)
         return _DetectedFaces(len(boxes), [crop(picture, box, self._network.margin) for box in chosen])
 
     def _evidence(self, faces: int, probabilities: NDArray[np.float64]) -> Evidence:
@@ -159,7 +159,7 @@ def load_network(backend: str, weights: Path | None = None) -> ExpressionNetwork
         return expression.MiniXception()
 
 
-def choose(boxes: list[Box], policy: str, picture: Picture) -> list[Box]:
+def choose_faces(boxes: list[Box], policy: str, picture: Picture) -> list[Box]:
     """The boxes that a policy selects from ``boxes``, which are sorted by size, largest first."""
     if policy == "all":
         return boxes

@@ -32,7 +32,7 @@ class Slow:
     """Composes a note for each row every 5 ms, and remembers who was under way."""
 
     def __init__(self) -> None:
-        self.crowds: list[list[int]] = []
+        self.batches: list[list[int]] = []
         self.hold = threading.Event()
         self.hold.set()
 
@@ -60,10 +60,10 @@ class SlowDecoder:
     def decode_step(self) -> None:
         self.composer.hold.wait()
         time.sleep(0.005)
-        self.composer.crowds.append([state.prompt.random_seed for state in self.states])
+        self.composer.batches.append([state.prompt.random_seed for state in self.states])
         self.composer.compose([state.prompt for state in self.states])
         for state in self.states:
-            state.hear(0.1, 0.1, 60, 80)
+            state.append(0.1, 0.1, 60, 80)
 
     def leave(self) -> list[tuple[int, Composed]]:
         over = [(state.index, state.piece) for state in self.states if state.is_over]
@@ -78,7 +78,7 @@ def test_who_comes_late_enters_at_once_and_leaves_before_the_long_ones():
     assert len(line.ask(request(2)).result(timeout=5)) == 4
     assert not long.done()
     long.cancel()
-    assert [1, 2] in composer.crowds
+    assert [1, 2] in composer.batches
 
 
 def test_who_waits_for_no_answer_leaves_its_place_to_others():
@@ -95,7 +95,7 @@ def test_no_more_are_under_way_than_it_was_told():
     line = ContinuousBatcher(composer := Slow(), rows=3, gather=0.02)
     answers = [line.ask(request(number)) for number in range(100, 110)]
     assert [len(answer.result(timeout=10)) for answer in answers] == [4] * 10
-    assert max(map(len, composer.crowds)) == 3
+    assert max(map(len, composer.batches)) == 3
 
 
 def test_a_bug_and_a_refusal_harm_nobody_else(caplog):

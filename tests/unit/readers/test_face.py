@@ -12,7 +12,7 @@ from emoray.config import Limits
 from emoray.emotion import Evidence
 from emoray.errors import ConfigError, WeightsError
 from emoray.readers.expression import EXPRESSIONS, MiniXception
-from emoray.readers.face import FaceReader, choose, classify
+from emoray.readers.face import FaceReader, choose_faces, classify
 from emoray.readers.pictures import decode_picture
 
 FACES = Path(__file__).parents[4] / "shared" / "data" / "faces"
@@ -166,8 +166,8 @@ def test_several_faces_are_refused_when_asked(picture, portrait):
 def test_equal_faces_are_chosen_in_the_order_of_the_detector():
     boxes = [(0, 0, 50), (100, 0, 50)]
     blank = np.zeros((50, 150, 3), np.uint8)
-    assert choose(boxes, "largest", blank) == [(0, 0, 50)]
-    assert choose(boxes, "all", blank) == boxes
+    assert choose_faces(boxes, "largest", blank) == [(0, 0, 50)]
+    assert choose_faces(boxes, "all", blank) == boxes
 
 
 def test_auto_without_deepface_weights_warns_once_and_reads_with_fer(tmp_path, caplog, portrait):
