@@ -2,9 +2,9 @@
 
 Conventions
 -----------
-``run.json`` is written once, before the first shard, and never changed: how far a run is, the parts tell.
-Its ``identity`` names what the music depends on; a folder takes only shards of its own identity.
-Settings that change nothing in the music (engine, workers, CPUs) may differ between two drives.
+``run.json`` is written once, before the first shard, and never changed: the parts of the ledger say how far a
+run is. Its ``identity`` names what the music depends on; a folder takes only shards of its own identity.
+Settings that change nothing in the music (engine, workers, CPUs) may differ between two runs of the driver.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class BatchSettings:
                 raise ConfigError(name.replace("_", " "), f"must be a positive number, got {value!r}")
 
     def anywhere(self) -> BatchSettings:
-        """The same settings for a process in another folder: Ray's workers, or a later drive."""
+        """The same settings for a process in another folder: Ray's workers, or a later run."""
         return dataclasses.replace(self, checkpoint=self.checkpoint and self.checkpoint.absolute())
 
 
@@ -115,7 +115,7 @@ class Run:
     identity: dict[str, Any]
     """What the music depends on: fingerprints of manifest and checkpoint, the root, settings."""
     settings: dict[str, Any]
-    """``BatchSettings`` of the first drive."""
+    """``BatchSettings`` of the first run."""
     manifest: str
     """Where the manifest was."""
     root: str
@@ -160,7 +160,7 @@ class Run:
         return Layout(out, self.rows, self.shard_rows)
 
     def stored_settings(self) -> BatchSettings:
-        """The settings of the first drive."""
+        """The settings of the first run."""
         checkpoint = self.settings["checkpoint"]
         fields = self.settings | {"checkpoint": Path(checkpoint) if checkpoint else None}
         return from_fields(BatchSettings, fields, subject=RUN)
@@ -173,7 +173,7 @@ class Run:
         Args:
             identity: of the batch that asks.
             out: this folder.
-            manifest_difference: is asked if it is the manifest that differs.
+            manifest_difference: is called if it is the manifest that differs.
 
         Raises:
             BatchError: it differs; the reason names in what.
@@ -188,7 +188,7 @@ class Run:
 
 
 def refuse_foreign(out: StoragePath) -> None:
-    """Let only a batch folder pass, or one that is empty but for what a drive leaves that ended early.
+    """Let only a batch folder pass, or one that is empty but for what a run leaves that ended early.
 
     Raises:
         BatchError: it holds something else.

@@ -69,7 +69,7 @@ def run_batch(
         settings: how to answer.
         resume: go on with what is in ``out``, if anything is.
         root: where the manifest's paths start from; its own folder if None.
-        engine: what answers; None is what the settings name.
+        engine: generates the results; None is what the settings name.
 
     Raises:
         ManifestError: the manifest as a whole cannot be used.
@@ -118,7 +118,7 @@ def retry_failed(
     Args:
         out: the batch folder.
         settings: those of the first run if None; they must mean the same music.
-        engine: what answers; None is what the settings name.
+        engine: generates the results; None is what the settings name.
 
     Raises:
         BatchError, ClusterError, KeyboardInterrupt: see ``run_batch``; or the batch is not complete.

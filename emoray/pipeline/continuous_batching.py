@@ -71,11 +71,11 @@ class ContinuousBatcher:
 
     def ask_all(self, prompts: Sequence[Prompt]) -> list[Future[Notes]]:
         """The notes of each prompt; as many of them as fit join the batch together."""
-        asked: list[Waiting] = [(prompt, Future()) for prompt in prompts]
+        waiting: list[Waiting] = [(prompt, Future()) for prompt in prompts]
         with self._arrival:
-            self._waiting.extend(asked)
+            self._waiting.extend(waiting)
             self._arrival.notify()
-        return [future for _, future in asked]
+        return [future for _, future in waiting]
 
     @property
     def stuck(self) -> float:
@@ -115,7 +115,7 @@ class ContinuousBatcher:
             return False
         with self._arrival:
             taken = [self._waiting.popleft() for _ in range(able)]
-        fit = {next(self._indices): asked for asked in taken if self._fits(asked)}
+        fit = {next(self._indices): waiting for waiting in taken if self._fits(waiting)}
         self._under_way |= fit
         self._waited = 0.0
         if fit:
@@ -136,9 +136,9 @@ class ContinuousBatcher:
         known = self._seconds_per_note or newest
         self._seconds_per_note = known + NEWEST_WEIGHT * (newest - known)
 
-    def _fits(self, asked: Waiting) -> bool:
+    def _fits(self, waiting: Waiting) -> bool:
         """Whether this checkpoint can compose it, and its caller still waits."""
-        prompt, future = asked
+        prompt, future = waiting
         try:
             self._decoder.check(prompt)
         except EmorayError as err:
@@ -156,7 +156,7 @@ class ContinuousBatcher:
 
 
 def _longest(prompts: Iterable[Prompt]) -> int:
-    """Notes of the longest seed, at least 1: the seeds of a prefill are heard side by side."""
+    """Notes of the longest seed, at least 1: a prefill runs over all seeds side by side."""
     return max((len(prompt.seed) for prompt in prompts), default=1) or 1
 
 

@@ -32,9 +32,9 @@ class EnginePlan:
     checkpoint: str
     """Fingerprint of the checkpoint."""
     guidance: str
-    """Of items that name none."""
+    """The mode of requests that name none."""
     faces: str
-    """Which face model answers."""
+    """The face model that reads the pictures."""
     workers: int
     worker_cpus: float
     service_cpus: float = 0.0
@@ -43,7 +43,8 @@ class EnginePlan:
     """Runs in the driver, with a name for the batch, and lasts as long as it does; gives what builds the
     engine in a worker."""
     alone: Engine | None = None
-    """Answers the items of a worker that died over them, each apart; None where the engine does so itself."""
+    """Answers the requests of a worker that died, each in a process of its own; None where the engine does so
+    itself."""
 
     def identity(self, settings: BatchSettings) -> dict[str, Any]:
         """What the music depends on beside manifest and root, each with the name that a refusal gives it."""
@@ -100,7 +101,7 @@ def plan_engine(settings: BatchSettings, rows: int) -> EnginePlan:
     loaders = replace(
         LOADERS, faces=partial(load_faces, policy=settings.policy, threshold=settings.threshold)
     )
-    stages = ServeSettings(
+    serve_settings = ServeSettings(
         checkpoint=settings.checkpoint,
         guidance=settings.guidance,
         faces=settings.faces,
@@ -109,8 +110,8 @@ def plan_engine(settings: BatchSettings, rows: int) -> EnginePlan:
     there = max(1, int(ray.cluster_resources().get("CPU", 1)))
     if settings.engine == "data":
         cpus = settings.worker_cpus or 1.0
-        stages = replace(stages, threads=max(1, int(cpus)))
-        build = partial(data_engine, stages, loaders)
+        serve_settings = replace(serve_settings, threads=max(1, int(cpus)))
+        build = partial(data_engine, serve_settings, loaders)
         within = partial(watched, build, settings.timeout)
         return plan(
             workers=settings.workers or there,
@@ -121,12 +122,12 @@ def plan_engine(settings: BatchSettings, rows: int) -> EnginePlan:
     from emoray.pipeline.serve_deployment import cpus_needed  # Serve, which the other engine does without
     from emoray.pipeline.serve_engine import WORKER_CPUS, serving, staffed
 
-    stages = staffed(stages, there, rows)
-    workers = settings.workers or serve_workers(stages.composer_replicas, rows)
-    window = max(1, (settings.window or stages.in_flight) // workers)
+    serve_settings = staffed(serve_settings, there, rows)
+    workers = settings.workers or serve_workers(serve_settings.composer_replicas, rows)
+    window = max(1, (settings.window or serve_settings.in_flight) // workers)
     return plan(
         workers=workers,
         worker_cpus=settings.worker_cpus or WORKER_CPUS,
-        service_cpus=cpus_needed(stages),
-        start=partial(serving, replace(settings, window=window), stages, loaders),
+        service_cpus=cpus_needed(serve_settings),
+        start=partial(serving, replace(settings, window=window), serve_settings, loaders),
     )

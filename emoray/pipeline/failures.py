@@ -38,8 +38,8 @@ from emoray.request import GenerationRequest, Result
 
 log = logging.getLogger(__name__)
 
-Asked = TypeVar("Asked")
-Given = TypeVar("Given")
+In = TypeVar("In")
+Out = TypeVar("Out")
 BuildEngine = Callable[[], Engine]
 
 PROCESS_STARTS = 3
@@ -87,9 +87,7 @@ def error_name(error: BaseException) -> str:
     return type(getattr(error, "cause", None) or error).__name__
 
 
-def errors_apart(
-    work: Callable[[Sequence[Asked]], list[Given]], inputs: Sequence[Asked]
-) -> list[Given | Exception]:
+def errors_apart(work: Callable[[Sequence[In]], list[Out]], inputs: Sequence[In]) -> list[Out | Exception]:
     """``work`` on all inputs; if it fails, on halves of them, until each input that breaks it stands alone.
 
     Returns:
@@ -133,7 +131,7 @@ def retried(
     Ray's retries know no limit for one request among many; tenacity would need a callback for each rule.
 
     Args:
-        request: what is asked.
+        request: whose result it is.
         call: makes one attempt, whose number is its argument (from 1).
         attempts: how many are made at most.
         pause: seconds to wait after an attempt that failed, by its number.

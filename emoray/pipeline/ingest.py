@@ -29,12 +29,12 @@ from emoray.progress import Meter
 from emoray.readers.annotations import PieceMetadata, read_metadata
 
 SHARD_FILES, MOST_SHARD_FILES = 64, 512
-"""Files in one task and in one part, at least and at most: a large part fills a worker's memory, ..."""
+"""Files in one task and in one part, at least and at most: a large part fills a worker's memory."""
 TASKS = 256
-"""... and many tasks the driver's, which keeps 46 KB of each: parts grow before there are more than these."""
+"""Parts grow before there are more tasks: the driver keeps 46 KB of each."""
 _URI = re.compile(r"(s3|gs|gcs|file):/")
-SUMMARY = pa.schema([("summary", pa.string()), ("problem", pa.string())])
-"""What a task tells the driver: what is in its part, or why it could not be written."""
+PART_SUMMARY = pa.schema([("summary", pa.string()), ("problem", pa.string())])
+"""What a task returns to the driver: what is in its part, or why it could not be written."""
 
 
 def ingest(
@@ -138,8 +138,8 @@ def _write_parts(files: pa.Table, root: Path, staging: Path) -> CorpusSummary:
     ]
     summaries = []
     with Meter("ingest", len(files), "files") as meter:
-        for told in on_each(numbered, write_part, root=root, staging=staging):
-            for row in told.to_pylist():
+        for returned in on_each(numbered, write_part, root=root, staging=staging):
+            for row in returned.to_pylist():
                 if row["problem"] is not None:
                     raise OSError(None, row["problem"])  # as if it had happened here
                 summaries.append(CorpusSummary(**json.loads(row["summary"])))
@@ -157,20 +157,20 @@ def shard_files(files: int) -> int:
 
 
 def write_part(shard: pa.Table, root: Path, staging: Path) -> pa.Table:
-    """Open the files of a shard, write its part, and tell what is in it: runs in a worker."""
+    """Open the files of a shard, write its part, and return what is in it: runs in a worker."""
     number = shard["part"][0].as_py()
     table = corpus.rows(shard.drop_columns(["part"]), root)
-    told: dict[str, str | None] = {"summary": None, "problem": None}
+    row: dict[str, str | None] = {"summary": None, "problem": None}
     try:
         temporary = staging / f"{uuid.uuid4().hex}.tmp"
         corpus.write_part(table, temporary)
         temporary.rename(staging / f"part-{number:06d}.parquet")
         summary = corpus.summarise(table)
-        told["summary"] = json.dumps(dataclasses.asdict(summary))
+        row["summary"] = json.dumps(dataclasses.asdict(summary))
         record_files(summary)
     except OSError as err:
-        told["problem"] = os.strerror(err.errno) if err.errno else str(err)
-    return pa.Table.from_pylist([told], SUMMARY)
+        row["problem"] = os.strerror(err.errno) if err.errno else str(err)
+    return pa.Table.from_pylist([row], PART_SUMMARY)
 
 
 def record_files(part: CorpusSummary) -> None:

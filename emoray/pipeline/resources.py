@@ -1,4 +1,4 @@
-"""Resources: what the cluster has, who waits for it, and the environment variables of Ray's processes.
+"""Resources: what the cluster has, what waits for it, and the environment variables of Ray's processes.
 
 Conventions
 -----------
@@ -36,7 +36,7 @@ REPEAT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Demand:
-    """Resources that somebody on the cluster has asked for and not got."""
+    """Resources that a process on the cluster has requested and not got."""
 
     resources: Mapping[str, float]
     count: int
@@ -105,7 +105,7 @@ def _watch(name: str, requests: tuple[Mapping[str, float], ...], over: threading
             ray.exceptions.RayError,
             RuntimeError,
             ValueError,
-        ):  # no head: whoever talks to it will say so
+        ):  # no head: its next caller reports it
             return
         waiting = [demand for demand in demands if any(_same(demand.resources, one) for one in requests)]
         now = time.monotonic()

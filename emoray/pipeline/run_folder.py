@@ -26,7 +26,7 @@ from emoray.model.preset import CONFIG
 from emoray.model.training import Standing, pitch_nats
 from emoray.progress import Meter
 
-RUN, METRICS_LINES = "run.json", "metrics.jsonl"
+RUN_SETTINGS, METRICS_LINES = "run.json", "metrics.jsonl"
 DIVERGED = "diverged.json"
 """Says why the training stopped without an end; a run that is started again forgets it."""
 Weights = dict[str, torch.Tensor]
@@ -39,8 +39,8 @@ class RunFolder:
 
     path: Path
     clusters: EmotionClusters
-    asked: dict[str, Any]
-    """What the run is asked for; it is written down, and a resumed run must ask for the same."""
+    settings: dict[str, Any]
+    """The settings of the run, which ``run.json`` keeps; a resumed run must have the same."""
 
     @property
     def state(self) -> Path:
@@ -48,25 +48,29 @@ class RunFolder:
         return self.path / "state"
 
     @classmethod
-    def at(cls, path: Path, asked: dict[str, Any], clusters: EmotionClusters, *, resume: bool) -> RunFolder:
-        """A new run folder, which ``start`` makes, or with ``resume`` an old one that was asked for the same.
+    def at(
+        cls, path: Path, settings: dict[str, Any], clusters: EmotionClusters, *, resume: bool
+    ) -> RunFolder:
+        """A new run folder, which ``start`` makes, or with ``resume`` an old one with the same settings.
 
         Raises:
-            CheckpointError: it exists and ``resume`` is not set, or it was asked for something else.
+            CheckpointError: it exists and ``resume`` is not set, or its settings differ.
         """
         path = path.resolve()
-        before = path / RUN
+        before = path / RUN_SETTINGS
         if resume and before.is_file():
             old = json.loads(before.read_text())
-            if changed := sorted(key for key in old.keys() | asked.keys() if old.get(key) != asked.get(key)):
+            if changed := sorted(
+                key for key in old.keys() | settings.keys() if old.get(key) != settings.get(key)
+            ):
                 reason = f"was started with other {', '.join(changed)}"
                 raise CheckpointError(path, f"{reason}; repeat those or train into a new folder")
         elif path.exists() and any(path.iterdir()):
             raise CheckpointError(path, "exists already; go on with --resume or choose a new folder")
-        return cls(path, clusters, asked)
+        return cls(path, clusters, settings)
 
     def start(self) -> None:
-        """Make the folder and write down what was asked.
+        """Make the folder and write down the settings.
 
         Raises:
             CheckpointError: it cannot be written.
@@ -74,7 +78,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / DIVERGED).unlink(missing_ok=True)
-            _replace(self.path / RUN, json.dumps(self.asked, indent=2) + "\n")
+            _replace(self.path / RUN_SETTINGS, json.dumps(self.settings, indent=2) + "\n")
         except OSError as err:
             raise self.unwritable(err) from err
 
@@ -137,13 +141,16 @@ class RunFolder:
             clusters=self.clusters,
             metrics=metrics,
             card=model_card(
-                preset, metrics, origin=self._origin(), notice=NOTICES.get(self.asked.get("music", ""), "")
+                preset, metrics, origin=self._origin(), notice=NOTICES.get(self.settings.get("music", ""), "")
             ),
             half=half,
         )
 
     def _origin(self) -> str:
-        corpus, random_seed = self.asked.get("corpus", "unknown music"), self.asked.get("random_seed", 0)
+        corpus, random_seed = (
+            self.settings.get("corpus", "unknown music"),
+            self.settings.get("random_seed", 0),
+        )
         return f"Trained by `emoray train` on {corpus}, with random seed {random_seed}."
 
     @contextmanager

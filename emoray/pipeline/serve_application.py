@@ -23,7 +23,7 @@ from emoray.emotion import Evidence
 from emoray.errors import EmorayError
 from emoray.generation import ReadFaces, ReadSeed, failed, prompt_of, result_of
 from emoray.notes import Notes
-from emoray.pipeline.failures import Asked, Given, errors_apart, is_transient
+from emoray.pipeline.failures import In, Out, errors_apart, is_transient
 from emoray.pipeline.metrics import record, timed
 from emoray.pipeline.resources import COMPUTING, LIBRARIES, RELAYING
 from emoray.pipeline.worker import Loaders
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Stage = Callable[[Sequence[Asked]], Awaitable[list[Given]]]
+Stage = Callable[[Sequence[In]], Awaitable[list[Out]]]
 """A call of a deployment: [n] inputs to [n] outputs."""
 
 SEEDS_PER_CALL = 4
@@ -269,7 +269,7 @@ class Ingress:
             await asyncio.sleep(0.1)
 
     async def ready(self) -> str:
-        """The default guidance mode, asked from a composer: it answers only when one is alive."""
+        """The default guidance mode, from a composer: there is an answer only when one is alive."""
         return await self._composer.guidance.remote()
 
 
@@ -318,10 +318,10 @@ async def generate_by_stages(
     ]
 
 
-def in_pieces(stage: Stage[Asked, Given], size: int) -> Stage[Asked, Given]:
+def in_pieces(stage: Stage[In, Out], size: int) -> Stage[In, Out]:
     """The stage, called for a few inputs at a time: the calls go to whichever replicas have least to do."""
 
-    async def call(inputs: Sequence[Asked]) -> list[Given]:
+    async def call(inputs: Sequence[In]) -> list[Out]:
         pieces = [inputs[first : first + size] for first in range(0, len(inputs), size)]
         outputs = await asyncio.gather(*(stage(piece) for piece in pieces))
         return [output for given in outputs for output in given]
@@ -329,7 +329,7 @@ def in_pieces(stage: Stage[Asked, Given], size: int) -> Stage[Asked, Given]:
     return call
 
 
-async def _called(stage: Stage[Asked, Given], inputs: Sequence[Asked]) -> list[Given]:
+async def _called(stage: Stage[In, Out], inputs: Sequence[In]) -> list[Out]:
     return await stage(inputs) if inputs else []
 
 

@@ -98,7 +98,7 @@ def deploy(
         ClusterError: a replica cannot start, the cluster is too small, or Serve already runs on it with
             other HTTP settings.
     """
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # progress is told by the caller
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # the caller reports progress
     check_cpus(settings)
     if settings.checkpoint is not None:  # a replica works in another folder
         settings = replace(settings, checkpoint=settings.checkpoint.absolute())

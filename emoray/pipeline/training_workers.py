@@ -70,12 +70,12 @@ def pieces_of(
 
 def recorded(batches: Iterable[Batch], notes: Callable[[Batch], int]) -> Iterator[Batch]:
     """The same batches; the wait for each and the notes to predict in it are recorded."""
-    asked = time.monotonic()
+    began = time.monotonic()
     for batch in batches:
-        record("emoray_train_wait_seconds_total", time.monotonic() - asked)
+        record("emoray_train_wait_seconds_total", time.monotonic() - began)
         yield batch
         record("emoray_train_notes_total", notes(batch))
-        asked = time.monotonic()
+        began = time.monotonic()
 
 
 def record_epoch(standing: Standing) -> None:
@@ -198,16 +198,16 @@ class ExpressiveWorker:
         }
 
     def validate(self) -> dict[str, float]:
-        """Validation means over beginnings of pieces, shared by the workers; without and with a condition."""
-        uncond, cond = self._validated(given=False), self._validated(given=True)
+        """Validation means over beginnings of pieces, unconditional and conditional; workers share the pieces."""
+        uncond, cond = self._validated(conditional=False), self._validated(conditional=True)
         metrics = {f"validation_{part}_nats": uncond[part] for part in expressive_training.PARTS}
         return metrics | {
             "validation_loss": sum(uncond.values()),
             "validation_conditional_loss": sum(cond.values()),
         }
 
-    def _validated(self, *, given: bool) -> dict[str, float]:
-        groups, size = np.full(len(GROUPS), given), self._size
+    def _validated(self, *, conditional: bool) -> dict[str, float]:
+        groups, size = np.full(len(GROUPS), conditional), self._size
         rows = (self.validation[first : first + size] for first in range(0, len(self.validation), size))
         batches = (stacked(some, self.preset, [groups] * len(some)) for some in rows)
         sums = expressive_training.validation_sums(self.network, batches, self.preset)

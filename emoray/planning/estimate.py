@@ -61,8 +61,8 @@ class Composing:
     """Composing for so many rows at once."""
 
     rows: int
-    hear: float
-    """Until all seeds are heard."""
+    prefill: float
+    """Seconds until all seeds are prefilled."""
     note: float
     """For one more note of each row."""
 
@@ -103,11 +103,11 @@ RAY_START_CPU = 27.0
 """Of all of Ray's processes on a node until Ray Data has done its first tasks."""
 DATA_START, SERVE_START = 6.0, 25.0
 """Until the first worker of Ray Data begins with a shard; until an application of four stages answers."""
-GRAIN_DRIVER, GRAIN_WORKER, GRAIN_CPU = 0.012, 0.010, 0.030
+SHARD_DRIVER, SHARD_WORKER, SHARD_CPU = 0.012, 0.010, 0.030
 """Of Ray Data for a shard that does nothing: in the driver, in the worker, in all processes together."""
 NODE_BYTES, WORKER_BYTES, DRIVER_BYTES = 610e6, 116e6, 220e6
 """Ray's own processes on a node; Ray in a worker, beside the models; a driver before its first row."""
-GRAIN_BYTES, ROW_BYTES = 46e3, 340
+SHARD_BYTES, ROW_BYTES = 46e3, 340
 """What Ray Data keeps in the driver of each shard; what a resume holds of each row."""
 STORED_ROW = 170
 """Bytes of a row in the ledger and in the stored manifest together."""
@@ -150,7 +150,7 @@ def plan(work: Workload, machines: Machines, costs: UnitCosts) -> Plan:
     turns = math.ceil(shards / workers) * workers / cores  # shards that a core does one after the other
     row = row_seconds(work, costs, min(shard, ServeSettings.max_batch_size) if serving else shard)
     busy = {stage: turns * shard * seconds for stage, seconds in row.items()}
-    busy["Ray's tasks"] = turns * GRAIN_WORKER
+    busy["Ray's tasks"] = turns * SHARD_WORKER
     fixed = {
         "starting Ray": 0.0 if machines.running else RAY_START,
         "starting Ray Data": DATA_START,
@@ -158,18 +158,18 @@ def plan(work: Workload, machines: Machines, costs: UnitCosts) -> Plan:
         "loading the models": costs.load + worker_start(work, costs),  # the driver checks them first
         "ending Ray": 0.0 if machines.running else RAY_END,
         "the driver's rows": work.rows * costs.intake,
-        "the driver's shards": max(0.0, shards * GRAIN_DRIVER - sum(busy.values())),  # beside the workers
+        "the driver's shards": max(0.0, shards * SHARD_DRIVER - sum(busy.values())),  # beside the workers
     }
     ray = 0.0 if machines.running else RAY_START_CPU * machines.nodes
     models = costs.load + cores * worker_start(work, costs)
     rows = work.rows * (costs.intake + sum(row.values()))
     return Plan(
         spent={stage: seconds for stage, seconds in (fixed | busy).items() if seconds > 0},
-        cpu_seconds=ray + models + rows + shards * GRAIN_CPU,
+        cpu_seconds=ray + models + rows + shards * SHARD_CPU,
         workers=workers,
         shard_rows=shard,
         node_bytes=NODE_BYTES + machines.cpus * _bytes_of_a_core(costs, serving=serving),
-        driver_bytes=DRIVER_BYTES + work.rows * ROW_BYTES + shards * GRAIN_BYTES,
+        driver_bytes=DRIVER_BYTES + work.rows * ROW_BYTES + shards * SHARD_BYTES,
         files=work.rows + shards,
         disk_bytes=work.rows * (STORED_ROW + costs.note_bytes * (costs.seed_notes + composed(work, costs))),
     )
@@ -196,14 +196,14 @@ def composed(work: Workload, costs: UnitCosts) -> float:
 def composing_seconds(few: Composing, many: Composing, rows: int, notes: float) -> float:
     """Of so many rows together, on the line through two sizes that were measured.
 
-    >>> few, many = Composing(rows=8, hear=0.25, note=0.01), Composing(rows=64, hear=2.0, note=0.01)
+    >>> few, many = Composing(rows=8, prefill=0.25, note=0.01), Composing(rows=64, prefill=2.0, note=0.01)
     >>> composing_seconds(few, many, 64, 100), composing_seconds(few, many, 8, 100)
     (3.0, 1.25)
     """
     at = (min(rows, MOST_ROWS) - few.rows) / (many.rows - few.rows)
-    hear = few.hear + at * (many.hear - few.hear)
+    prefill = few.prefill + at * (many.prefill - few.prefill)
     note = few.note + at * (many.note - few.note)
-    return max(1.0, rows / MOST_ROWS) * (max(hear, 0.0) + notes * max(note, 0.0))
+    return max(1.0, rows / MOST_ROWS) * (max(prefill, 0.0) + notes * max(note, 0.0))
 
 
 def worker_start(work: Workload, costs: UnitCosts) -> float:

@@ -164,7 +164,7 @@ def brings_voice(request: GenerationRequest) -> bool:
 FEW, MANY = 8, MOST_ROWS
 """Rows composed together: what is between lies on a line."""
 FEW_NOTES, MORE_NOTES = 4, 24
-"""The first hears the seeds; what the second takes longer is the price of a note."""
+"""The first prefills the seeds; what the second takes longer is the price of a note."""
 COMMITS = 5
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 """That this process may use."""
@@ -286,7 +286,7 @@ def _composing(
     taken(1)  # the first time at this size
     short, long = taken(FEW_NOTES), taken(MORE_NOTES)
     note = (long - short) / (MORE_NOTES - FEW_NOTES)
-    return Composing(rows=rows, hear=short - FEW_NOTES * note, note=note)
+    return Composing(rows=rows, prefill=short - FEW_NOTES * note, note=note)
 
 
 def _committing(folder: Path, music: bytes) -> float:

@@ -30,7 +30,7 @@ def test_every_step_that_was_tried_has_a_cost_and_no_other(costs, tmp_path):
     assert all(value > 0 for value in figures.values() if isinstance(value, float))
     assert costs.midi.each > 0
     assert costs.picture.each > 0
-    assert costs.few.hear + costs.few.note > 0
+    assert costs.few.prefill + costs.few.note > 0
     assert 0 < costs.share <= 1
     assert not list(tmp_path.iterdir()), "what was committed to time the storage is removed"
 

@@ -14,8 +14,8 @@ COSTS = UnitCosts(
     midi=Cost(each=0.001),
     voice=Cost(first=2.0, each=1.0),
     picture=Cost(first=0.5, each=0.05),
-    few=Composing(rows=8, hear=0.25, note=0.01),
-    many=Composing(rows=64, hear=2.0, note=0.01),
+    few=Composing(rows=8, prefill=0.25, note=0.01),
+    many=Composing(rows=64, prefill=2.0, note=0.01),
     pace=5.0,
     seed_notes=50,
     write=Cost(each=0.0001),
@@ -34,7 +34,7 @@ def test_the_time_of_a_batch_is_what_one_worker_does_one_after_the_other():
     """640 rows on two workers: five shards of 64 each."""
     made = plan(WORK, TWO_CORES, COSTS)
     assert made.shard_rows == 64
-    shard = (2.0 + 100 * 0.01) + 64 * (0.001 + 150 * 0.0001 + 0.002) + estimate.GRAIN_WORKER
+    shard = (2.0 + 100 * 0.01) + 64 * (0.001 + 150 * 0.0001 + 0.002) + estimate.SHARD_WORKER
     models = 2 * 3.0  # of the driver, then of the workers
     assert made.seconds == pytest.approx(START + models + 640 * 0.0001 + 5 * shard)
     assert made.limit == "composing"
@@ -68,7 +68,7 @@ def test_a_driver_that_hands_out_grains_slower_than_workers_take_them_is_the_lim
     made = plan(huge, Machines(nodes=1000, cpus=64), replace(COSTS, intake=0.0))
     assert made.limit == "the driver's shards"
     shards = made.files - huge.rows
-    assert made.seconds == pytest.approx(START + 2 * 3.0 + shards * estimate.GRAIN_DRIVER)
+    assert made.seconds == pytest.approx(START + 2 * 3.0 + shards * estimate.SHARD_DRIVER)
     assert "the driver's shards" not in plan(huge, TWO_CORES, COSTS).spent
 
 
