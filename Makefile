@@ -52,13 +52,13 @@ demo: $(READY) ## Go through everything on the embedded pieces, and compose with
 	$(BIN)/emoray demo
 
 test: $(READY) test-fast ## All tests: those without a cluster, then those on a local Ray
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "ray and not full" tests/ray tests/faults
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not full" tests/faults tests/ray
 
 test-fast: $(READY) ## The tests that start no Ray cluster
 	$(BIN)/python -m pytest -q -n auto emoray tests/unit tests/fuzz tests/repository
 
 test-full: $(READY) test-fast ## All tests at full length: ten kills, long trainings; takes an hour
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m ray tests/ray tests/faults
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests/faults tests/ray
 
 check: $(READY) ## Lint, formatting, types
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
 
 from emoray.cli.shared import LOOKS
 
@@ -80,14 +81,24 @@ def ray_cluster(request: pytest.FixtureRequest) -> Iterator[Path]:
         ray.shutdown()  # without it Ray's address file stays and the next ray.init on this machine fails
 
 
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first test process fills and all processes of this run read."""
+    here = tmp_path_factory.getbasetemp()
+    folder = (here.parent if "PYTEST_XDIST_WORKER" in os.environ else here) / name
+    with FileLock(f"{folder}.lock"):
+        if not (done := folder / "done").exists():
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tunes(ray_cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``corpus`` and ``emotion.json``: see ``tunes.py``."""
     from tunes import corpus_of_tunes
 
-    root = tmp_path_factory.mktemp("tunes")
-    corpus_of_tunes(root)
-    return root
+    return made_once(tmp_path_factory, "tunes", corpus_of_tunes)
 
 
 @pytest.fixture(scope="session")
@@ -97,8 +108,12 @@ def undisturbed(tunes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
     from emoray.pipeline.training import train
 
-    run = run_of(tmp_path_factory.mktemp("runs") / "undisturbed", tunes)
-    return run, train(tunes / "corpus", run, PRESET, TWO_WORKERS)
+    def make(folder: Path) -> None:
+        train(tunes / "corpus", run_of(folder / "run", tunes), PRESET, TWO_WORKERS)
+
+    folder = made_once(tmp_path_factory, "undisturbed", make)
+    run = run_of(folder / "run", tunes, resume=True)
+    return run, run.standing(PRESET)
 
 
 @pytest.fixture

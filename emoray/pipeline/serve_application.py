@@ -386,6 +386,8 @@ def _deployment(kind: type, stage: str, at_once: int, settings: ServeSettings) -
         backpressure_config={"status_code": 503, "retry_after_s": 1},
         max_constructor_retry_count=2,
         graceful_shutdown_timeout_s=10,
+        graceful_shutdown_wait_loop_s=0.2,  # looks that often whether its requests are answered
+        health_check_period_s=2,  # after which a replica that died is replaced
         ray_actor_options={
             "num_cpus": getattr(settings, f"{stage}_cpus"),
             "runtime_env": {"env_vars": LIBRARIES | memory},

@@ -20,9 +20,9 @@ BRIEF = replace(
 
 @pytest.fixture(scope="module")
 def brief(undisturbed, tunes, tmp_path_factory):
-    """One worker goes on from those weights for six seconds; its learning rate changes next to nothing."""
+    """One worker goes on from those weights for three seconds; its learning rate changes next to nothing."""
     run = run_of(tmp_path_factory.mktemp("runs") / "brief", tunes)
-    settings = TrainSettings(cpus_per_worker=1, start=undisturbed[0].path, max_minutes=0.1, half=True)
+    settings = TrainSettings(cpus_per_worker=1, start=undisturbed[0].path, max_minutes=0.05, half=True)
     return run, train(tunes / "corpus", run, BRIEF, settings)
 
 
