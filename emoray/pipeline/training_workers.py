@@ -198,7 +198,7 @@ class ExpressiveWorker:
         }
 
     def validate(self) -> dict[str, float]:
-        """Validation means over beginnings of pieces, without and with a condition; workers share the pieces."""
+        """Validation means over beginnings of pieces, without and with a condition; workers share them."""
         uncond, cond = self._validated(conditional=False), self._validated(conditional=True)
         metrics = {f"validation_{part}_nats": uncond[part] for part in expressive_training.PARTS}
         return metrics | {
