@@ -121,7 +121,7 @@ def test_ingest_that_is_interrupted_goes_on_as_if_it_had_not_been(rounds, emoray
 
 def training(tunes: Path, out: Path) -> list[object]:
     """The options of a short training of the baseline preset that goes on with what is there."""
-    options = ["--emotion", tunes / "emotion.json", "--preset", "baseline", "--epochs", EPOCHS]
+    options = ["--emotion", tunes / "baseline.json", "--preset", "baseline", "--epochs", EPOCHS]
     return ["train", tunes / "corpus", *options, "--epoch-windows", 2_000, "--resume", "--out", out]
 
 
@@ -134,7 +134,7 @@ def test_training_that_is_interrupted_ends_with_one_line(emoray, tunes, tmp_path
 @pytest.mark.parametrize("rounds", [10])
 def test_training_that_is_interrupted_goes_on_as_if_it_had_not_been(rounds, emoray, tunes, tmp_path):
     """Lost: nothing. The weights are the same in the end."""
-    clusters = EmotionClusters.load(tunes / "emotion.json")
+    clusters = EmotionClusters.load(tunes / "baseline.json")
     whole = RunFolder.at(tmp_path / "whole", {"preset": "baseline"}, clusters, resume=False)
     started = time.monotonic()
     train(tunes / "corpus", whole, BaselinePreset(epochs=EPOCHS, epoch_windows=2_000), TrainSettings())

@@ -29,7 +29,7 @@ def tune(random_seed: int, count: int = 60) -> Notes:
 
 
 def corpus_of_tunes(folder: Path) -> EmotionClusters:
-    """``corpus`` and ``emotion.json`` in a folder; gives its clusters.
+    """``corpus``, ``emotion.json`` and, for the baseline preset, ``baseline.json``; gives the first clusters.
 
     The tunes have 30 to 63 notes, but for the second one, which has a single note.
     """
@@ -41,6 +41,8 @@ def corpus_of_tunes(folder: Path) -> EmotionClusters:
         lines.append(f"Nobody,Tune,{'train' if number % 6 else 'validation'},2000,{number:02}.mid")
     (folder / "list.csv").write_text("\n".join(lines) + "\n")
     ingest(folder / "midi", folder / "corpus", metadata=folder / "list.csv")
+    of_the_baseline, _ = cluster_corpus(folder / "corpus", durations="key-down")
+    of_the_baseline.save(folder / "baseline.json")
     clusters, _ = cluster_corpus(folder / "corpus", durations="sounding")
     clusters.save(folder / "emotion.json")
     return clusters

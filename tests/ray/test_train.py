@@ -115,8 +115,9 @@ def test_a_corpus_whose_shares_are_too_uneven_is_refused_as_well(ray_cluster, tm
 def test_evaluation_counts_every_note_that_has_a_window_before_it(folder, whole):
     report = evaluate(whole[0].path, folder, split="test")
     assert (report["pieces"], report["likelihood"]["notes"]) == (3, 3 * (150 - 25))
-    assert report["likelihood"]["uniform"]["pitch_nll"] == pytest.approx(np.log(128))
-    assert report["likelihood"]["unigram"]["pitch_nll"] < np.log(128)
+    references = report["likelihood"]["reference_models"]
+    assert references["uniform"]["pitch_nll"] == pytest.approx(np.log(128))
+    assert references["unigram"]["pitch_nll"] < np.log(128)
     with pytest.raises(CorpusError, match="has no split 'dev'"):
         evaluate(whole[0].path, folder, split="dev")
 
