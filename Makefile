@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-# Where `make train` finds and leaves things; `make train MIDI=folder PRESET=seed WORKERS=4`.
+# Where `make train` finds and leaves things; `make train MIDI=folder PRESET=baseline WORKERS=4`.
 MIDI ?= midi
 METADATA ?=
 LABELS ?=
@@ -32,7 +32,7 @@ ifdef RAY_ADDRESS
 export RAY_AUTH_MODE ?= token
 endif
 
-.PHONY: help setup demo test test-fast test-full check format doctor ingest cluster train pretrain evaluate reference gallery bench lock clean
+.PHONY: help setup demo test test-fast test-full check format doctor ingest cluster train pretrain evaluate docs gallery bench lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -93,8 +93,8 @@ pretrain: $(READY) ## MAESTRO=folder [MINUTES=105] to the shipped checkpoint; wh
 evaluate: $(READY) ## CHECKPOINT (by default the one that ships) on the test split of CORPUS: all figures, tables, pictures in EVALUATION
 	$(BIN)/emoray evaluate $(CHECKPOINT) $(CORPUS) --split test --all --compare-with emoray/pretrained/baseline --json $(EVALUATION)/evaluation.json --page $(EVALUATION)
 
-reference: $(READY) ## docs/reference anew, from the code
-	$(BIN)/python -c 'from emoray.request import reference_page; print(end=reference_page())' > docs/reference/request.md
+docs: $(READY) ## docs/reference anew, from the code
+	$(BIN)/python docs/generate_reference.py
 
 gallery: $(READY) ## docs/gallery anew, with the checkpoint that ships
 	$(BIN)/emoray gallery --out docs/gallery

@@ -96,7 +96,7 @@ def by_command(folder):
 
 def _ingest(folder, out, sender):
     """What `emoray ingest` does with a large folder, with a clock."""
-    from emoray.cli.shared import start_ray
+    from emoray.cli.ray_session import start_ray
 
     began = time.monotonic()
     start_ray(local=True)

@@ -165,7 +165,7 @@ def by_workers():
     """Seconds of the second epoch by one worker and by two."""
     import ray
 
-    from emoray.cli.shared import start_ray
+    from emoray.cli.ray_session import start_ray
     from emoray.pipeline.clustering import cluster_corpus
     from emoray.pipeline.ingest import ingest
     from emoray.writers.midi import midi_bytes

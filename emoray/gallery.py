@@ -3,85 +3,94 @@
 Conventions
 -----------
 A folder: ``<seed>-<emotion>.mid`` for each, ``<seed>.png`` with its three piano rolls one above the other,
-and a ``README.md`` that shows them. Seeds are the embedded pieces: nothing of it is anybody's recording.
-Sound is not kept: ``emoray render`` makes it from the MIDI.
+``happy.mp3`` and ``sad.mp3`` (one short seed, for the README), and a ``README.md`` that shows them. Seeds are
+the embedded pieces: none of it is anybody's recording. Other sound is not kept: ``emoray render`` makes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import Any
 
-import numpy as np
-
+from emoray.composer import Composer
+from emoray.demo.files import opening
 from emoray.demo.pieces import pieces
-from emoray.errors import ConfigError
 from emoray.notes import Notes
-from emoray.request import Prompt
-from emoray.writers.midi import midi_bytes
+from emoray.storage import storage_path, write_file
 from emoray.writers.plot import piano_rolls
 
 SHOWN = ("minuet_in_g", "fur_elise", "greensleeves", "ode_to_joy", "prelude_e_minor")
-EMOTIONS = {"none": 0.0, "happy": 1.0, "sad": -1.0}
-SEED_SECONDS, SECONDS = 10.0, 30.0
+VALENCES = {"none": 0.0, "happy": 1.0, "sad": -1.0}
+SEED_SECONDS, COMPOSED_SECONDS = 10.0, 30.0
 """Of the seed, at most, and composed after it."""
-RANDOM_SEED = 0
+HEARD = "greensleeves"
+HEARD_SEED_SECONDS, HEARD_SECONDS = 5.0, 14.0
+"""The same of the two pieces that are kept as sound."""
+GALLERY_RANDOM_SEED = 0
 
 
-def seed_of(name: str) -> Notes:
-    """The beginning of an embedded piece."""
+def gallery_seed(name: str, seconds: float = SEED_SECONDS) -> Notes:
+    """The beginning of an embedded piece: [n] notes that start within so many seconds."""
     [notes] = [piece.notes for piece in pieces() if piece.name == name]
-    return notes[notes["onset"] < SEED_SECONDS]
+    return opening(notes, seconds)
 
 
-def hang(out: Path, compose: Callable[[Sequence[Prompt]], list[Notes]], guidance: str) -> list[Path]:
+def make_gallery(out: str, composer: Composer, guidance: str | None = None) -> list[str]:
     """Compose the gallery into a folder.
 
     Args:
-        out: made if it is not there.
-        compose: requests to composed notes.
-        guidance: mode of happy and sad.
+        out: path or URI of the folder, which is made if it does not exist.
+        composer: composes all of it.
+        guidance: mode of all pieces; None is the checkpoint's.
 
     Returns:
-        The files that were written.
+        The names of the files that were written.
 
     Raises:
-        ConfigError: the folder cannot be written.
+        ConfigError, BatchError: a file cannot be written.
     """
-    seeds = {name: seed_of(name) for name in SHOWN}
-    asked = [
-        Prompt(seed=seed, valence=valence, guidance=guidance, seconds=SECONDS, random_seed=RANDOM_SEED)
-        for seed in seeds.values()
-        for valence in EMOTIONS.values()
-    ]
-    composed = iter(compose(asked))
-    files: dict[str, bytes] = {}
-    for name, seed in seeds.items():
-        whole = {emotion: np.concatenate([seed, next(composed)]) for emotion in EMOTIONS}
-        files[f"{name}.png"] = piano_rolls(whole, seed_notes=len(seed))
-        for emotion, notes in whole.items():
-            files[f"{name}-{emotion}.mid"] = midi_bytes(notes)
-    files["README.md"] = page(guidance).encode()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, data in files.items():
-            (out / name).write_bytes(data)
-    except OSError as err:
-        raise ConfigError(out, f"cannot be written ({err.strerror}); choose another with --out") from err
-    return [out / name for name in files]
+    folder = storage_path(out)
+    cases = [(name, emotion) for name in SHOWN for emotion in VALENCES]
+    shared: dict[str, Any] = {"guidance": guidance, "random_seed": GALLERY_RANDOM_SEED}
+    composed = composer.generate(
+        [{"seed": gallery_seed(name), "emotion": VALENCES[emotion]} for name, emotion in cases],
+        seconds=COMPOSED_SECONDS,
+        **shared,
+    )
+    by_case = dict(zip(cases, composed, strict=True))
+    names = [f"{name}-{emotion}.mid" for name, emotion in cases]
+    for name, piece in zip(names, composed, strict=True):
+        piece.save(folder / name)
+    for seed in SHOWN:
+        rolls = {emotion: by_case[seed, emotion].notes for emotion in VALENCES}
+        picture = piano_rolls(rolls, seed_notes=by_case[seed, "none"].seed_notes)
+        names.append(f"{seed}.png")
+        write_file(folder / names[-1], picture)
+    for emotion in ("happy", "sad"):
+        piece = composer.generate(
+            gallery_seed(HEARD, HEARD_SEED_SECONDS), emotion=emotion, seconds=HEARD_SECONDS, **shared
+        )
+        names.append(f"{emotion}.mp3")
+        piece.save(folder / names[-1])
+    names.append("README.md")
+    write_file(folder / names[-1], gallery_page(guidance or composer.checkpoint.guidance).encode())
+    return names
 
 
-def page(guidance: str) -> str:
+def gallery_page(guidance: str) -> str:
     """The gallery's page, in Markdown."""
     lines = [
         "# Gallery",
         "",
-        f"Five seeds (blue), each continued for {SECONDS:.0f} seconds (vermilion) without an emotion, happy",
-        f"and sad, with guidance `{guidance}`, strength 1, random seed {RANDOM_SEED}: none was chosen.",
-        "`make gallery` makes it again; `emoray render NAME.mid --wav NAME.wav` makes one heard.",
+        f"Five seeds (blue), each continued for {COMPOSED_SECONDS:.0f} seconds (vermilion) without an",
+        f"emotion, happy and sad, with guidance `{guidance}`, strength 1, random seed {GALLERY_RANDOM_SEED}:",
+        "none was chosen.",
+        "`make gallery` makes it again; `emoray render NAME.mid --wav NAME.wav` makes sound of a piece.",
+        "",
+        f"To listen to, {HEARD.replace('_', ' ').capitalize()} ({HEARD_SEED_SECONDS:.0f} seconds) and "
+        f"{HEARD_SECONDS:.0f} seconds composed: [happy](happy.mp3), [sad](sad.mp3).",
     ]
     for name in SHOWN:
-        links = ", ".join(f"[{emotion}]({name}-{emotion}.mid)" for emotion in EMOTIONS)
+        links = ", ".join(f"[{emotion}]({name}-{emotion}.mid)" for emotion in VALENCES)
         lines += [
             "",
             f"## {name.replace('_', ' ').capitalize()}",

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -125,9 +126,7 @@ def read_emotion(picture: Source, *, faces: str | FaceReader = "auto") -> Eviden
     >>> read_emotion(b"no picture", faces="fer-mini").status
     'decode_error'
     """
-    from emoray.readers.face import FaceReader
-
-    reader = FaceReader(faces) if isinstance(faces, str) else faces
+    reader = face_reader(faces) if isinstance(faces, str) else faces
     [evidence] = reader.read([content(picture)])
     return evidence
 
@@ -168,6 +167,14 @@ def emotion_of(
     midi = data[:4] == b"MThd" or data[8:12] == b"RMID"
     sounding = read_seed(data, subject=subject, sounding=True) if midi else key_down
     return _of_music(key_down, sounding, clusters)
+
+
+@cache
+def face_reader(faces: str) -> FaceReader:
+    """A reader, which is loaded once in a process."""
+    from emoray.readers.face import FaceReader
+
+    return FaceReader(faces)
 
 
 def content(source: Source) -> bytes:

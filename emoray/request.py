@@ -37,7 +37,7 @@ from emoray.config import GUIDANCE_MODES
 from emoray.emotion import EMOTION_WORDS, Curve, along, check_curve, parse_curve, parse_emotion
 from emoray.errors import RequestError, shown
 from emoray.notes import Notes
-from emoray.options import Number, Whole, options_of, reference_table, refusal_of
+from emoray.options import Number, Whole, options_of, refusal_of
 
 DEFAULT_NOTES = 120
 """Notes that are composed when a request names neither notes nor seconds; the original system's length."""
@@ -255,18 +255,6 @@ class GenerationRequest(BaseModel):
 
 REQUEST_OPTIONS = options_of(GenerationRequest)
 """Every field of a request."""
-
-
-def reference_page() -> str:
-    """What a request may ask for, in Markdown: ``docs/reference/request.md``."""
-    return f"""# Options of a request
-
-Generated from `GenerationRequest` in `emoray/request.py`. These are the options of `emoray generate` (there
-written `--top-p` for `top_p`), the arguments of `Composer.generate`, the form fields of `POST /v1/generate`
-and the columns of a manifest. Only a manifest has `id`. A request needs `seed` and one of `image`, `emotion`
-and `curve`.
-
-{reference_table(REQUEST_OPTIONS.values())}"""
 
 
 def checked_options(**options: Any) -> dict[str, Any]:

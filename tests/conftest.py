@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from filelock import FileLock
 
-from emoray.cli.shared import LOOKS
+from emoray.cli.ray_session import POLLING
 
 if TYPE_CHECKING:  # Ray is imported by the tests that need it
     from emoray.model.training import Standing
@@ -37,7 +37,7 @@ QUIET = {
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-os.environ.update(LOOKS | QUIET)  # here, because Ray reads them when it is imported
+os.environ.update(POLLING | QUIET)  # here, because Ray reads them when it is imported
 os.environ.pop("RAY_ADDRESS", None)  # tests never join a cluster that somebody works on
 
 
@@ -59,7 +59,7 @@ def ray_cluster(request: pytest.FixtureRequest) -> Iterator[Path]:
     import ray
     from ray import cloudpickle, serve
 
-    from emoray.cli.shared import worker_environment
+    from emoray.cli.ray_session import worker_environment
 
     modules = {item.module for item in request.session.items if item.get_closest_marker("ray")}  # type: ignore[attr-defined]
     for module in modules:

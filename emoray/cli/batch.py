@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from emoray.cli.options import takes_options
-from emoray.cli.shared import Checkpoint, Faces, Local, app, say, start_ray
+from emoray.cli.ray_session import start_ray
+from emoray.cli.shared import Checkpoint, Faces, Local, app, say
 from emoray.progress import PLAIN_EVERY, Meter
 from emoray.request import checked_options
 

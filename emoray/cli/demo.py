@@ -9,14 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from emoray.cli.learning import cluster, ingest, train
-from emoray.cli.shared import (
-    Checkpoint,
-    GuidanceMode,
-    app,
-    read_bytes,
-    render_beside,
-    say,
-)
+from emoray.cli.shared import ANYWHERE, HERE, Checkpoint, GuidanceMode, app, say
 from emoray.errors import ConfigError
 
 MARK = ".emoray-demo"
@@ -25,7 +18,9 @@ EPOCHS, EPOCH_WINDOWS = 3, 2_000
 
 
 @app.command()
-def demo(out: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo-out")) -> None:
+def demo(
+    out: Annotated[Path, typer.Option(help="Where everything goes.", **HERE)] = Path("demo-out"),
+) -> None:
     """Ingest, cluster, train, and answer a batch, on music and a picture that ship with emoray."""
     from emoray.demo.files import write_demo
 
@@ -35,12 +30,13 @@ def demo(out: Annotated[Path, typer.Option(help="Where everything goes.")] = Pat
     say("2. Ingest")
     ingest(files.midi, out=out / "corpus", metadata=files.metadata, local=True)
     say("3. Emotion clusters")
-    cluster(out / "corpus", out=out / "emotion.json", labels=files.labels, local=True)
-    say(f"4. Train: {EPOCHS} short epochs, to see it work; the music below comes from the shipped network")
+    cluster(out / "corpus", out=str(out / "emotion.json"), labels=files.labels, local=True)
+    say(f"4. Train: {EPOCHS} short epochs of the small network, to see it work; the shipped one composes")
     train(
         out / "corpus",
         emotion=out / "emotion.json",
         out=out / "run",
+        preset="baseline",  # its epochs take seconds; one of the expressive network's takes minutes
         epochs=EPOCHS,
         epoch_windows=EPOCH_WINDOWS,
         local=True,
@@ -60,18 +56,16 @@ def demo(out: Annotated[Path, typer.Option(help="Where everything goes.")] = Pat
 
 @app.command()
 def gallery(
-    out: Annotated[Path, typer.Option(help="The folder.")] = Path("docs/gallery"),
+    out: Annotated[str, typer.Option(help="The folder.", **ANYWHERE)] = "docs/gallery",
     checkpoint: Checkpoint = None,
     guidance: GuidanceMode = None,
 ) -> None:
-    """Compose five seeds without an emotion, happy and sad, with pictures and a page."""
-    from emoray.compose.decoding import BatchDecoder
-    from emoray.gallery import hang
-    from emoray.model.checkpoint import load_checkpoint
+    """Compose five seeds without an emotion, happy and sad, with pictures, two sounds and a page."""
+    from emoray.composer import load
+    from emoray.gallery import make_gallery
 
-    loaded = load_checkpoint(checkpoint)
-    files = hang(out, BatchDecoder(loaded).compose, guidance or loaded.guidance)
-    say(f"{out}: {len(files)} files; look at {out / 'README.md'}")
+    files = make_gallery(out, load(checkpoint), guidance)
+    say(f"{out}: {len(files)} files; look at {out}/README.md")
 
 
 def _fresh(out: Path) -> None:
@@ -102,8 +96,10 @@ def _batch(manifest: Path, out: Path) -> list[dict[str, Any]]:
 
 def _render(out: Path, row: dict[str, Any]) -> None:
     """Music of one row under a name for people, with its sound and piano roll."""
-    midi = out / "music" / f"{row['id']}.mid"
-    midi.parent.mkdir(exist_ok=True)
-    data = read_bytes(out / "batch" / row["midi"])
-    midi.write_bytes(data)
-    render_beside(midi, data, row["seed_notes"] or 0, wav=True, png=True)
+    from emoray.piece import Piece
+    from emoray.recognition import read_notes
+
+    notes = read_notes(out / "batch" / row["midi"])
+    piece = Piece(notes=notes, seed_notes=row["seed_notes"] or 0, name=row["id"])
+    for suffix in (".mid", ".wav", ".png"):
+        piece.save(out / "music" / f"{row['id']}{suffix}")

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from emoray.cli.shared import Local, RandomSeed, app, say, start_ray, start_ray_for, write_bytes
+from emoray.cli.ray_session import start_ray, start_ray_for
+from emoray.cli.shared import ANYWHERE, CHECKPOINT, HERE, Local, RandomSeed, app, beside, say
 from emoray.config import PRESETS, SCHEMA_VERSION, BaselinePreset, ExpressivePreset
 from emoray.errors import ConfigError
 
@@ -24,9 +25,11 @@ FILE_SECONDS, PIECE_SECONDS, NOTE_SECONDS = 0.003, 0.002, 0.0005
 
 @app.command()
 def ingest(
-    midi_dir: Annotated[Path, typer.Argument(help="Folder of .mid and .midi files, read recursively.")],
-    out: Annotated[Path, typer.Option(help="Where the corpus goes.")],
-    metadata: Annotated[Path | None, typer.Option(help="csv or json with MAESTRO's columns.")] = None,
+    midi_dir: Annotated[
+        Path, typer.Argument(help="Folder of .mid and .midi files, read recursively.", **HERE)
+    ],
+    out: Annotated[Path, typer.Option(help="Where the corpus goes.", **HERE)],
+    metadata: Annotated[Path | None, typer.Option(help="csv or json with MAESTRO's columns.", **HERE)] = None,
     only_listed: Annotated[
         bool, typer.Option("--only-listed", help="Leave out files that the metadata does not name.")
     ] = False,
@@ -50,12 +53,14 @@ def ingest(
 
 @app.command()
 def cluster(
-    corpus: Annotated[Path, typer.Argument(help="A corpus that `emoray ingest` made.")],
-    out: Annotated[Path, typer.Option(help="Where the emotion model goes, a .json; a .png beside it.")],
+    corpus: Annotated[Path, typer.Argument(help="A corpus that `emoray ingest` made.", **HERE)],
+    out: Annotated[
+        str, typer.Option(help="Where the emotion model goes, a .json; a .png beside it.", **ANYWHERE)
+    ],
     preset: Annotated[
         Preset, typer.Option(help="The network whose music is to be compared with the clusters.")
     ] = "expressive",
-    labels: Annotated[Path | None, typer.Option(help="csv with midi, valence, arousal.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="csv with midi, valence, arousal.", **HERE)] = None,
     hold_out_judges: Annotated[
         bool, typer.Option("--hold-out-judges", help="Leave out the labels that the judges are fitted on.")
     ] = False,
@@ -74,19 +79,20 @@ def cluster(
     from emoray.dataset.clusters import cluster_report
     from emoray.model.preset import durations_of
     from emoray.pipeline.clustering import cluster_corpus
+    from emoray.storage import write_file
     from emoray.writers.plot import cluster_picture
 
     clusters, features = cluster_corpus(
         corpus, labelled, durations=durations_of(preset), random_seed=random_seed
     )
-    clusters.save(out)
+    write_file(out, clusters.as_json().encode())
     nearest = clusters.distances(features).argmin(axis=1)
     names = list(clusters.features)
     shown = slice(None, None, max(1, len(features) // 5_000))
     picture = cluster_picture(
         clusters.standardised(features)[shown], nearest[shown], clusters.centroids, names, clusters.names
     )
-    out.with_suffix(".png").write_bytes(picture)
+    write_file(beside(out, ".png"), picture)
     report = cluster_report(clusters)
     sizes = " and ".join(f"{count:,} {name}" for name, count in report["sizes"].items())
     say(json.dumps(report, indent=2) if as_json else f"{out}: {sizes} windows; {clusters.rule}")
@@ -94,9 +100,9 @@ def cluster(
 
 @app.command()
 def train(
-    corpus: Annotated[Path, typer.Argument(help="A corpus that `emoray ingest` made.")],
-    emotion: Annotated[Path, typer.Option(help="An emotion model that `emoray cluster` made.")],
-    out: Annotated[Path, typer.Option(help="The run folder; it becomes a checkpoint.")],
+    corpus: Annotated[Path, typer.Argument(help="A corpus that `emoray ingest` made.", **HERE)],
+    emotion: Annotated[Path, typer.Option(help="An emotion model that `emoray cluster` made.", **HERE)],
+    out: Annotated[Path, typer.Option(help="The run folder; it becomes a checkpoint.", **HERE)],
     preset: Annotated[Preset, typer.Option(help="Which network.")] = "expressive",
     workers: Annotated[int, typer.Option(min=1, help="Processes that train together.")] = 1,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
@@ -106,7 +112,8 @@ def train(
     ] = None,
     max_minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop before it takes longer.")] = None,
     start: Annotated[
-        Path | None, typer.Option(help="Start from a checkpoint's weights, or `pretrained`.")
+        Path | None,
+        typer.Option(help="Start from the weights of a checkpoint, such as pretrained.", **CHECKPOINT),
     ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store the weights in half precision.")] = False,
     music: Annotated[Music, typer.Option(help="Whose licence the model card names.")] = "own",
@@ -165,16 +172,20 @@ def train(
 
 @app.command()
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder, or `pretrained`.")],
-    corpus: Annotated[Path, typer.Argument(help="A corpus that `emoray ingest` made.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="Checkpoint folder, pretrained or baseline.", **CHECKPOINT)
+    ],
+    corpus: Annotated[Path, typer.Argument(help="A corpus that `emoray ingest` made.", **HERE)],
     split: Annotated[Split, typer.Option(help="Which pieces.")] = "test",
-    as_json: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    as_json: Annotated[str | None, typer.Option("--json", help="Write the figures here.", **ANYWHERE)] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Evaluate compositions too: control, statistics, memorisation.")
     ] = False,
-    page: Annotated[Path | None, typer.Option(help="Folder for a page with all tables and pictures.")] = None,
+    page: Annotated[
+        str | None, typer.Option(help="Folder for a page with all tables and pictures.", **ANYWHERE)
+    ] = None,
     compare_with: Annotated[
-        list[Path] | None, typer.Option(help="Another checkpoint for the tables.")
+        list[Path] | None, typer.Option(help="Another checkpoint for the tables.", **CHECKPOINT)
     ] = None,
     seeds: Annotated[int, typer.Option(min=6, help="Seeds to compose from, with --all.")] = 200,
     notes: Annotated[int, typer.Option(min=32, help="Notes to compose from each, with --all.")] = 250,
@@ -187,10 +198,12 @@ def evaluate(
         start_ray(local=local)
     else:
         start_ray_for(open_corpus(corpus).notes * NOTE_SECONDS, local=local)
+    from emoray.model.preset import PRETRAINED_DEFAULT
     from emoray.pipeline.evaluation import evaluate as run
+    from emoray.storage import storage_path, write_file
     from emoray.writers import evaluation
 
-    folder = None if str(checkpoint) == "pretrained" else checkpoint
+    folder = None if checkpoint == PRETRAINED_DEFAULT else checkpoint
     report = run(folder, corpus, split=split, compare_with=compare_with or [])
     say(f"{report['split']}: {report['pieces']} pieces, {report['likelihood']['notes']:,} notes")
     say(evaluation.as_text(*evaluation.likelihood_table(report)))
@@ -200,12 +213,12 @@ def evaluate(
         report["control"] = evaluate_control(folder, corpus, split=split, seeds=seeds, composed=notes)
         _say_control(report["control"])
     if as_json:
-        write_bytes(as_json, (json.dumps(report, indent=2) + "\n").encode())
+        write_file(as_json, (json.dumps(report, indent=2) + "\n").encode())
     if page:
         for name, picture in evaluation.evaluation_pictures(report).items():
-            write_bytes(page / f"{name}.png", picture)
-        write_bytes(page / "README.md", evaluation.report_page(report).encode())
-        say(f"{page / 'README.md'}: all tables and pictures")
+            write_file(storage_path(page) / f"{name}.png", picture)
+        write_file(storage_path(page) / "README.md", evaluation.report_page(report).encode())
+        say(f"{page}/README.md: all tables and pictures")
 
 
 def _say_control(report: dict[str, Any]) -> None:
@@ -248,9 +261,8 @@ def _started(
         CheckpointError: it is none. ConfigError: it is of the other preset.
     """
     from emoray.model.checkpoint import load_checkpoint
-    from emoray.model.preset import PRETRAINED_DEFAULT
 
-    folder = PRETRAINED_DEFAULT if str(start) == "pretrained" else start.resolve()
+    folder = start.resolve()
     loaded = load_checkpoint(folder)
     if type(loaded.preset) is not type(settings):
         raise ConfigError(

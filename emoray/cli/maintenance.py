@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from emoray.cli.shared import app, say
+from emoray.cli.shared import HERE, app, say
 
 weights = typer.Typer(help="The emotion weights of DeepFace.", no_args_is_help=True)
 app.add_typer(weights, name="weights")
@@ -29,7 +29,7 @@ def doctor() -> None:
 
 @weights.command("fetch")
 def weights_fetch(
-    to: Annotated[Path | None, typer.Option(help="Home folder of DeepFace.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Home folder of DeepFace.", **HERE)] = None,
     url: Annotated[str | None, typer.Option(help="A mirror.")] = None,
     sha256: Annotated[str | None, typer.Option(help="Refuse any other file.")] = None,
 ) -> None:
@@ -42,8 +42,8 @@ def weights_fetch(
 
 @weights.command("import")
 def weights_import(
-    source: Annotated[Path, typer.Argument(help="An .onnx file from elsewhere.")],
-    to: Annotated[Path | None, typer.Option(help="Home folder of DeepFace.")] = None,
+    source: Annotated[Path, typer.Argument(help="An .onnx file from elsewhere.", **HERE)],
+    to: Annotated[Path | None, typer.Option(help="Home folder of DeepFace.", **HERE)] = None,
     sha256: Annotated[str | None, typer.Option(help="Refuse any other file.")] = None,
 ) -> None:
     """Install DeepFace's emotion weights from a file, on a machine without a network."""

@@ -1,35 +1,40 @@
-"""Commands that make music for people: generate, render, serve."""
+"""Commands that make and read music for people: generate, render, emotion, serve."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+import dataclasses
+import json
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from emoray.cli.options import takes_options
+from emoray.cli.ray_session import start_ray
 from emoray.cli.shared import (
+    ANYWHERE,
     Checkpoint,
     Faces,
     GuidanceMode,
     Local,
     app,
-    read_bytes,
-    render_beside,
+    beside,
+    complain,
     say,
-    start_ray,
-    write_bytes,
 )
-from emoray.errors import ConfigError
-from emoray.generation import write
+from emoray.errors import ConfigError, EmorayError
 from emoray.pipeline.resources import RELAYING
-from emoray.request import REQUEST_OPTIONS, GenerationRequest, Result
+from emoray.request import REQUEST_OPTIONS
+
+if TYPE_CHECKING:
+    from emoray.piece import Piece
+    from emoray.recognition import EmotionEstimate
 
 
 @app.command()
 @takes_options(*(name for name in REQUEST_OPTIONS if name != "id"))
 def generate(
-    out: Annotated[Path, typer.Option(help="Where the music goes, a .mid.")],
+    out: Annotated[str, typer.Option(help="Where the music goes: a .mid, .wav, .mp3 or .png.", **ANYWHERE)],
     checkpoint: Checkpoint = None,
     wav: Annotated[bool, typer.Option("--wav", help="A .wav beside it.")] = False,
     png: Annotated[bool, typer.Option("--png", help="A piano roll beside it.")] = False,
@@ -37,72 +42,99 @@ def generate(
     **options: Any,
 ) -> None:
     """Compose one piece from a seed and an emotion."""
+    from emoray.composer import load
+    from emoray.piece import suffix_of
+
+    suffix_of(out)
     if options["curve"]:
         options["curve"] = _text_or_file(options["curve"])
-    request = GenerationRequest(**options)
-    request = request.with_files({name: read_bytes(Path(file.name)) for name, file in request.files.items()})
-    result = _result(request, checkpoint, faces)
-    say(f"{', '.join(map(str, _written(result, out, wav=wav, png=png)))}: {_summary(result)}")
+    piece = load(checkpoint, faces=faces).generate(**options)
+    files = [out, *(beside(out, suffix) for suffix, wanted in ((".wav", wav), (".png", png)) if wanted)]
+    _save(piece, *files)
+    face_model = f" ({piece.face_model})" if piece.face_model else ""
+    composed = f"{piece.seed_notes} seed notes, {len(piece.composed)} composed, {piece.label}{face_model}"
+    say(f"{', '.join(files)}: {composed}, random seed {piece.random_seed}")
 
 
-def _written(result: Result, out: Path, *, wav: bool, png: bool) -> list[Path]:
-    """The files that were made.
-
-    Raises:
-        RequestError: there is no music, and why.
-    """
-    data = write(result)
-    if data is None:
-        raise result.failure()
-    write_bytes(out, data)
-    return [out, *render_beside(out, data, result.seed_notes or 0, wav=wav, png=png)]
-
-
-def _summary(result: Result) -> str:
-    """What was composed, in a few words."""
-    mood = {1: "happy", -1: "sad"}.get(result.label or 0, "neutral")
-    seen = f" ({result.backend})" if result.backend else ""
-    composed = f"{result.seed_notes} seed notes, {result.notes} composed, {mood}{seen}"
-    return f"{composed}, random seed {result.random_seed}"
+def _save(piece: Piece, *files: str) -> None:
+    """Write a piece to files; a picture is titled with the file's name."""
+    for file in files:
+        dataclasses.replace(piece, name=PurePath(file.partition("?")[0]).stem).save(file)
 
 
 def _text_or_file(text: str) -> str:
     """An option's text, or what is in the file that ``@FILE`` names."""
-    return read_bytes(Path(text[1:])).decode("utf-8", errors="replace") if text.startswith("@") else text
+    from emoray.storage import read_file
 
-
-def _result(request: GenerationRequest, checkpoint: Path | None, faces: str) -> Result:
-    """The result of one request, by the same steps as a batch takes."""
-    from emoray import generation
-    from emoray.compose.decoding import BatchDecoder
-    from emoray.model.checkpoint import load_checkpoint
-    from emoray.readers.face import FaceReader
-    from emoray.readers.seed import read_seed
-
-    loaded = load_checkpoint(checkpoint)
-    [result] = generation.generate_results(
-        [request],
-        read_seed=lambda file: read_seed(file.content, subject=file.name, sounding=loaded.sounding),
-        read_faces=lambda pictures: FaceReader(faces).read(pictures),
-        compose=BatchDecoder(loaded).compose,
-        guidance=loaded.guidance,
-    )
-    return result
+    return read_file(text[1:]).decode("utf-8", errors="replace") if text.startswith("@") else text
 
 
 @app.command()
 def render(
-    midi: Annotated[Path, typer.Argument(help="A .mid file.")],
-    wav: Annotated[Path | None, typer.Option(help="Sound, stereo, 44.1 kHz.")] = None,
-    png: Annotated[Path | None, typer.Option(help="Piano roll.")] = None,
+    midi: Annotated[str, typer.Argument(help="A .mid file.", **ANYWHERE)],
+    wav: Annotated[str | None, typer.Option(help="Sound, stereo, 44.1 kHz.", **ANYWHERE)] = None,
+    png: Annotated[str | None, typer.Option(help="Piano roll.", **ANYWHERE)] = None,
     seed_notes: Annotated[int, typer.Option(min=0, help="Colour the first so many as the seed.")] = 0,
 ) -> None:
     """Turn MIDI into sound and a picture."""
-    if wav is None and png is None:
+    from emoray.piece import Piece, suffix_of
+    from emoray.readers.midi import read_midi
+    from emoray.storage import read_file
+
+    files = {".wav": wav, ".png": png}
+    for suffix, file in files.items():
+        if file is not None and suffix_of(file) != suffix:
+            raise ConfigError(file, f"is to be a {suffix} file; give it that suffix")
+    made = [file for file in files.values() if file is not None]
+    if not made:
         raise ConfigError(midi, "nothing to render; give --wav, --png or both")
-    data = read_bytes(midi)
-    render_beside(midi, data, seed_notes, wav=wav or False, png=png or False)
-    say(", ".join(str(path) for path in (wav, png) if path))
+    _save(Piece(notes=read_midi(read_file(midi), subject=midi), seed_notes=seed_notes), *made)
+    say(", ".join(made))
+
+
+@app.command()
+def emotion(
+    files: Annotated[list[str], typer.Argument(help="Music or pictures.", **ANYWHERE)],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One object a line, with all the evidence.")
+    ] = False,
+    faces: Faces = "auto",
+) -> None:
+    """Estimate the emotion of music and of faces: valence, arousal, cluster, key, and why."""
+    from emoray.recognition import emotion_of
+
+    failed = 0
+    for file in files:
+        try:
+            found = emotion_of(file, faces=faces)
+        except EmorayError as err:
+            if len(files) == 1:
+                raise
+            failed += 1
+            complain(str(err))
+            if as_json:
+                say(json.dumps({"file": file, "error": str(err)}))
+            continue
+        say(
+            json.dumps({"file": file} | dataclasses.asdict(found))
+            if as_json
+            else f"{file}: {_in_words(found)}"
+        )
+    raise typer.Exit(3 if failed else 0)
+
+
+def _in_words(found: EmotionEstimate) -> str:
+    """An estimate on one line."""
+    evidence = found.evidence
+    if found.valence is None:
+        return f"no emotion, {evidence['reason']}"
+    if found.arousal is None:
+        return f"valence {found.valence:+.2f}, confidence {found.confidence:.2f} ({evidence['backend']})"
+    return (
+        f"valence {found.valence:+.2f}, arousal {found.arousal:+.2f}, confidence {found.confidence:.2f}; "
+        f"{found.cluster} cluster (score {evidence['emotion_score']:.2f}), {found.key}, "
+        f"{evidence['onset_rate']:.1f} notes a second"
+    )
 
 
 @app.command()

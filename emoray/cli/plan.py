@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from emoray.cli.batch import Engine
-from emoray.cli.shared import Checkpoint, Faces, GuidanceMode, app, read_bytes, say
+from emoray.cli.shared import HERE, Checkpoint, Faces, GuidanceMode, app, say
 from emoray.errors import ConfigError
 from emoray.request import DEFAULT_NOTES
 
@@ -31,22 +31,27 @@ def plan(
     notes: Annotated[int, typer.Option(min=1, help="Composed for each row.")] = DEFAULT_NOTES,
     voices: Annotated[float, typer.Option(min=0, max=1, help="Share of rows with a recording.")] = 0.0,
     pictures: Annotated[float, typer.Option(min=0, max=1, help="Share of rows with a picture.")] = 0.0,
-    manifest: Annotated[Path | None, typer.Option(help="Take rows, lengths and shares from it.")] = None,
-    root: Annotated[Path | None, typer.Option(help="Where paths start [default: manifest's folder].")] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Take rows, lengths and shares from it.", **HERE)
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Where paths start [default: manifest's folder].", **HERE)
+    ] = None,
     engine: Annotated[Engine, typer.Option(help="Through Ray Serve, or inside Ray Data.")] = "serve",
     checkpoint: Checkpoint = None,
     guidance: GuidanceMode = None,
     faces: Faces = "auto",
-    storage: Annotated[Path, typer.Option(help="A folder on the storage of the batch.")] = Path(),
+    storage: Annotated[Path, typer.Option(help="A folder on the storage of the batch.", **HERE)] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Tell how long a batch will take, after measuring its steps here for some seconds."""
     from emoray.planning import estimate, measurement
+    from emoray.storage import read_file
 
     if (rows is None) == (manifest is None):
         raise ConfigError("plan", "needs either --rows or --manifest; give one of them")
     if manifest is not None:
-        found = measurement.survey(read_bytes(manifest), manifest.name, root or manifest.parent, engine)
+        found = measurement.survey(read_file(manifest), manifest.name, root or manifest.parent, engine)
     else:
         asked = estimate.Workload(
             rows=rows or 0, notes=notes, voices=voices, pictures=pictures, engine=engine

@@ -101,10 +101,14 @@ class EmotionClusters:
         raw = np.array(self.centroids) * np.array(self.scale) + np.array(self.mean)
         return np.where(TIME_FEATURES, np.exp(raw), raw)
 
+    def as_json(self) -> str:
+        """The text of ``emotion.json``."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
     def save(self, path: Path) -> None:
         """Write JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        path.write_text(self.as_json())
 
     @classmethod
     def load(cls, path: Path) -> EmotionClusters:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.ray
 
 DRIVER = """
 import sys, ray
-from emoray.cli.shared import LOOKS, worker_environment
+from emoray.cli.ray_session import POLLING, worker_environment
 from emoray.pipeline.batch_driver import run_batch
 ray.init(address="local", num_cpus=1, include_dashboard=False, object_store_memory=100_000_000,
          log_to_driver=False, logging_level="ERROR", runtime_env=worker_environment())

@@ -144,13 +144,13 @@ def wait_for(what: Callable[[], object], driver: subprocess.Popen[Any], seconds:
 def main(manifest: str, out: str, log: str, seconds: str) -> None:
     """A driver that ends as the command does."""
     from emoray import cli
-    from emoray.cli import cluster_head, shared
+    from emoray.cli import ray_session, shared
 
-    cluster_head.PATIENCE = 10.0
+    ray_session.HEAD_SILENCE = 10.0
 
     @shared.app.command()
     def drive() -> None:
-        shared.start_ray()
+        ray_session.start_ray()
         run_batch(Path(manifest), Path(out), SETTINGS, resume=True, engine=plan(Path(log), float(seconds)))
 
     sys.argv[1:] = ["drive"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -104,6 +105,12 @@ def test_the_map_names_every_module_and_none_that_is_gone():
     there = {path.relative_to(ROOT / "emoray").as_posix() for path in (ROOT / "emoray").rglob("[a-z]*.py")}
     assert there - named == set(), "modules that the map lacks"
     assert named - there == set(), "modules that are gone"
+
+
+def test_the_reference_is_up_to_date():
+    generator = runpy.run_path(str(ROOT / "docs" / "generate_reference.py"))
+    for name, text in generator["pages"]().items():
+        assert (ROOT / "docs" / "reference" / name).read_text() == text, "run `make docs`"
 
 
 def test_the_names_in_the_map_are_those_of_the_code():
