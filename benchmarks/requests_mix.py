@@ -15,7 +15,7 @@ from emoray.demo.files import write_demo
 
 TOKEN = "a token for the soak"
 HUGE = 25_000_000
-"""Bytes; the door takes 24 million."""
+"""Bytes; the server takes 24 million."""
 BUSY = (429, 503)
 HANGS = 400.0
 """Seconds without an answer; the server itself gives up at 360."""
@@ -123,7 +123,7 @@ def _leave(url: str, request: httpx.Request, name: str) -> None:
             time.sleep(0.2)
 
 
-def drawn(kinds: list[Kind], random_seed: int) -> Callable[[int], Kind]:
+def sampled_kind(kinds: list[Kind], random_seed: int) -> Callable[[int], Kind]:
     """The kind of each request, by its number alone."""
     weights = [kind.weight for kind in kinds]
     return lambda number: random.Random(f"{random_seed} {number}").choices(kinds, weights)[0]

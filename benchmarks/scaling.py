@@ -27,11 +27,11 @@ from figures import options, write_figures
 
 from emoray.batch.folder import BatchSettings
 
-GRAIN = 64
+SHARD_ROWS = 64
 SEEDS = 100
 WARM_UP = 20
-"""Grains that pay for what Ray Data starts only once."""
-SETTINGS = BatchSettings(engine="data", shard_rows=GRAIN)
+"""Shards that pay for what Ray Data starts only once."""
+SETTINGS = BatchSettings(engine="data", shard_rows=SHARD_ROWS)
 
 
 class EnteredError(Exception):
@@ -64,15 +64,15 @@ def write_ledger(folder, rows):
     for shard in range(256):
         (out / MUSIC / f"{shard:02x}").mkdir(parents=True, exist_ok=True)
     (out / RESULTS).mkdir(exist_ok=True)
-    for first in range(0, rows, GRAIN):
-        ids = {row: f"row-{row - 1:08}" for row in range(first + 1, min(first + GRAIN, rows) + 1)}
+    for first in range(0, rows, SHARD_ROWS):
+        ids = {row: f"row-{row - 1:08}" for row in range(first + 1, min(first + SHARD_ROWS, rows) + 1)}
         same = dict.fromkeys(SCHEMA.names) | {"status": "ok", "label": 1, "valence": 1.0, "sha256": digest}
         same |= {"seed_notes": 64, "notes": 120, "attempts": 1, "milliseconds": 60}
         part = [same | {"row": row, "id": name, "midi": music_path(name)} for row, name in ids.items()]
         for row in part:
             (out / row["midi"]).write_bytes(music)
         table = pa.Table.from_pylist(part, SCHEMA)
-        pq.write_table(table, out / RESULTS / f"part-{first // GRAIN:06}.parquet", compression="zstd")
+        pq.write_table(table, out / RESULTS / f"part-{first // SHARD_ROWS:06}.parquet", compression="zstd")
 
 
 def engine_plan():
@@ -100,7 +100,7 @@ def enter(folder):
 
 
 def resume(folder):
-    """A drive that finds every shard done."""
+    """A run that finds every shard done."""
     from emoray.pipeline.batch_driver import run_batch
 
     table, out = folder / "manifest.jsonl", folder / "out"

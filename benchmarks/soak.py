@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from figures import options, write_figures
 from memory import MEGABYTE, held, sampled
-from requests_mix import TOKEN, ask, drawn, kinds
+from requests_mix import TOKEN, ask, kinds, sampled_kind
 from server import serving
 
 LONG, UNDER_WAY = 120, 4
@@ -35,7 +35,7 @@ ENOUGH = 2000
 
 def mixed(server, every_kind, arguments):
     """(outcomes, samples of (requests done, bytes by process)) of the mix."""
-    kind_of, numbers, outcomes = drawn(every_kind, arguments.random_seed), itertools.count(), []
+    kind_of, numbers, outcomes = sampled_kind(every_kind, arguments.random_seed), itertools.count(), []
     deadline = time.monotonic() + 60 * arguments.minutes
 
     def client(_):

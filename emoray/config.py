@@ -92,7 +92,7 @@ class ExpressivePreset:
     head: int = 384
     """Hidden units of each head."""
     dropout: float = 0.0
-    """Of the LSTM's inputs and outputs. A large corpus, moved as below, is never heard twice alike."""
+    """Of the LSTM's inputs and outputs. A large corpus, moved as below, is never read twice alike."""
     condition_dropout: float = 0.4
     """Share of spans trained without any attribute; half as many again lose some of them."""
     lookahead: int = 64
@@ -161,6 +161,6 @@ class Limits:
     """Channels and programs that a file may name: its parser makes a track for each, of some kilobytes."""
     audio_bytes: int = 100_000_000
     audio_seconds: float = 600.0
-    """Of a longer recording the end is heard."""
+    """Of a longer recording the end is read."""
     picture_bytes: int = 20_000_000
     picture_pixels: int = 50_000_000

@@ -144,7 +144,7 @@ def result_of(
     if isinstance(prompt, EmorayError) or isinstance(composed, EmorayError):
         return Result(error=str(prompt if isinstance(prompt, EmorayError) else composed), **asked_and_seen)
     valence, arousal = prompt.emotion_at(0.0)
-    heard = [composed] if request.without_seed else [prompt.seed, composed]
+    parts = [composed] if request.without_seed else [prompt.seed, composed]
     return Result(
         **asked_and_seen,
         emotion_from=used_emotion(request, evidence)[1],
@@ -153,7 +153,7 @@ def result_of(
         arousal=arousal,
         random_seed=prompt.random_seed,
         seed_notes=0 if request.without_seed else len(prompt.seed),
-        music=np.concatenate([transposed(notes, request.transpose) for notes in heard]),
+        music=np.concatenate([transposed(notes, request.transpose) for notes in parts]),
     )
 
 

@@ -40,7 +40,7 @@ Notes = NDArray[Any]
 def as_notes(
     onset: ArrayLike, duration: ArrayLike, pitch: ArrayLike, velocity: ArrayLike, *, subject: object = "notes"
 ) -> Notes:
-    """Build a sorted, valid note array: the only door into dtype ``NOTE``.
+    """Build a sorted, valid note array: the only constructor of dtype ``NOTE``.
 
     Args:
         onset: [n] seconds from the start of the piece, any order, not negative.

@@ -71,7 +71,7 @@ SUMMARY = pa.schema(
 
 
 _engines: dict[tuple[str, int], Engine] = {}
-"""The engine of this process, by the drive it was built for: Ray runs many tasks in one process."""
+"""The engine of this process, by the run it was built for: Ray runs many tasks in one process."""
 
 
 def process_shards(
@@ -82,13 +82,13 @@ def process_shards(
     on_commit: OnCommit = lambda _: None,
 ) -> pa.Table:
     """[shard] to rows of ``SUMMARY``: a task of Ray Data."""
-    drive = (str(work.layout.out), work.fencing_token)
+    run = (str(work.layout.out), work.fencing_token)
 
     def engine(requests: Sequence[GenerationRequest]) -> list[tuple[Result, int]]:
-        if drive not in _engines:  # only now: a shard whose requests go alone needs none
+        if run not in _engines:  # only now: a shard whose requests go alone needs none
             _engines.clear()
-            _engines[drive] = build()
-        return _engines[drive](requests)
+            _engines[run] = build()
+        return _engines[run](requests)
 
     done = [process_shard(work, number, engine, alone, on_commit) for number in shards["shard"].to_pylist()]
     return pa.Table.from_pylist(done, SUMMARY)
@@ -111,7 +111,9 @@ def process_shard(
         committed, or None.
     """
     try:
-        refuse_overtaken(work.layout.out, work.fencing_token)  # before a mark that its drive no longer sweeps
+        refuse_overtaken(
+            work.layout.out, work.fencing_token
+        )  # before it leaves a mark that its run would no longer sweep
         with count_deaths(work.layout.part(number), work.fencing_token) as deaths:
             if deaths >= work.attempts:
                 raise _fatal(work, number, deaths)

@@ -2,7 +2,7 @@
 
 Python raises an interrupt wherever the program happens to be. In a destructor or a callback it can only be
 printed, and amid the import of an extension module it may come out as another error: either way it is lost.
-Such an interrupt comes again a moment later, until it is heard. Interrupts that come together are one: a
+Such an interrupt comes again a moment later, until it is handled. Interrupts that come together are one: a
 terminal sends its own to every process, and a wrapper may pass on another, amid the clearing up.
 """
 
@@ -25,13 +25,13 @@ IMPORT = "<frozen importlib._bootstrap>"
 
 def hear() -> None:
     """From now on an interrupt is a KeyboardInterrupt of the main thread."""
-    heard = -math.inf
+    last = -math.inf
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal heard
+        nonlocal last
         now = time.monotonic()
-        if number == signal.SIGALRM or now - heard > TOGETHER:
-            heard = now
+        if number == signal.SIGALRM or now - last > TOGETHER:
+            last = now
             _interrupt(frame)
 
     for number in (signal.SIGINT, signal.SIGALRM):

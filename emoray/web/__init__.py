@@ -1,1 +1,1 @@
-"""Web: the HTTP door, its guards and the settings of what stands behind it; without Ray."""
+"""Web: the HTTP server, its guards and its settings; without Ray."""

@@ -3,7 +3,7 @@
 Conventions
 -----------
 A guard is raw ASGI: it sees headers and chunks before any parser does. A refusal is the same JSON as every
-other error of the door.
+other error of the server.
 """
 
 from __future__ import annotations

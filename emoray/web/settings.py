@@ -1,4 +1,4 @@
-"""Settings of Serve and its HTTP door, without Ray, so that the command line can read the defaults.
+"""Settings of Serve and the HTTP server, without Ray, so that the command line can read the defaults.
 
 Units: sizes in bytes, times in seconds, CPUs as Ray counts them (a share of a core; nothing enforces it).
 """
@@ -66,7 +66,7 @@ class ServeSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class HttpSettings:
-    """Where the door is and what passes it."""
+    """Where the server listens and what it accepts."""
 
     host: str = "127.0.0.1"
     """Any host that is not this machine itself needs a token."""
