@@ -9,8 +9,6 @@ the embedded pieces: none of it is anybody's recording. Other sound is not kept:
 
 from __future__ import annotations
 
-from typing import Any
-
 from emoray.composer import Composer
 from emoray.demo.files import opening
 from emoray.demo.pieces import pieces
@@ -22,7 +20,7 @@ SHOWN = ("minuet_in_g", "fur_elise", "greensleeves", "ode_to_joy", "prelude_e_mi
 VALENCES = {"none": 0.0, "happy": 1.0, "sad": -1.0}
 SEED_SECONDS, COMPOSED_SECONDS = 10.0, 30.0
 """Of the seed, at most, and composed after it."""
-HEARD = "greensleeves"
+HEARD, HEARD_EMOTIONS = "greensleeves", ("happy", "sad")
 HEARD_SEED_SECONDS, HEARD_SECONDS = 5.0, 14.0
 """The same of the two pieces that are kept as sound."""
 GALLERY_RANDOM_SEED = 0
@@ -50,14 +48,23 @@ def make_gallery(out: str, composer: Composer, guidance: str | None = None) -> l
     """
     folder = storage_path(out)
     cases = [(name, emotion) for name in SHOWN for emotion in VALENCES]
-    shared: dict[str, Any] = {"guidance": guidance, "random_seed": GALLERY_RANDOM_SEED}
+    rows = [
+        *({"seed": gallery_seed(name), "emotion": VALENCES[emotion]} for name, emotion in cases),
+        *(
+            {
+                "seed": gallery_seed(HEARD, HEARD_SEED_SECONDS),
+                "emotion": VALENCES[emotion],
+                "seconds": HEARD_SECONDS,
+            }
+            for emotion in HEARD_EMOTIONS
+        ),
+    ]
     composed = composer.generate(
-        [{"seed": gallery_seed(name), "emotion": VALENCES[emotion]} for name, emotion in cases],
-        seconds=COMPOSED_SECONDS,
-        **shared,
+        rows, seconds=COMPOSED_SECONDS, guidance=guidance, random_seed=GALLERY_RANDOM_SEED
     )
-    by_case = dict(zip(cases, composed, strict=True))
+    by_case = dict(zip(cases, composed, strict=False))
     names = [f"{name}-{emotion}.mid" for name, emotion in cases]
+    names += [f"{emotion}.mp3" for emotion in HEARD_EMOTIONS]
     for name, piece in zip(names, composed, strict=True):
         piece.save(folder / name)
     for seed in SHOWN:
@@ -65,12 +72,6 @@ def make_gallery(out: str, composer: Composer, guidance: str | None = None) -> l
         picture = piano_rolls(rolls, seed_notes=by_case[seed, "none"].seed_notes)
         names.append(f"{seed}.png")
         write_file(folder / names[-1], picture)
-    for emotion in ("happy", "sad"):
-        piece = composer.generate(
-            gallery_seed(HEARD, HEARD_SEED_SECONDS), emotion=emotion, seconds=HEARD_SECONDS, **shared
-        )
-        names.append(f"{emotion}.mp3")
-        piece.save(folder / names[-1])
     names.append("README.md")
     write_file(folder / names[-1], gallery_page(guidance or composer.checkpoint.guidance).encode())
     return names

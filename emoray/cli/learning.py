@@ -10,7 +10,18 @@ from typing import Annotated, Any, Literal
 import typer
 
 from emoray.cli.ray_session import start_ray, start_ray_for
-from emoray.cli.shared import ANYWHERE, CHECKPOINT, HERE, Local, RandomSeed, app, beside, say
+from emoray.cli.shared import (
+    ANYWHERE,
+    CHECKPOINT,
+    HERE,
+    Local,
+    RandomSeed,
+    app,
+    beside,
+    checkpoint_here,
+    here,
+    say,
+)
 from emoray.config import PRESETS, SCHEMA_VERSION, BaselinePreset, ExpressivePreset
 from emoray.errors import ConfigError
 
@@ -26,7 +37,7 @@ FILE_SECONDS, PIECE_SECONDS, NOTE_SECONDS = 0.003, 0.002, 0.0005
 @app.command()
 def ingest(
     midi_dir: Annotated[
-        Path, typer.Argument(help="Folder of .mid and .midi files, read recursively.", **HERE)
+        Path, typer.Argument(help="Folder of .mid and .midi files, read recursively.", parser=here)
     ],
     out: Annotated[Path, typer.Option(help="Where the corpus goes.", **HERE)],
     metadata: Annotated[Path | None, typer.Option(help="csv or json with MAESTRO's columns.", **HERE)] = None,
@@ -53,7 +64,7 @@ def ingest(
 
 @app.command()
 def cluster(
-    corpus: Annotated[Path, typer.Argument(help="A corpus that `emoray ingest` made.", **HERE)],
+    corpus: Annotated[Path, typer.Argument(help="A corpus that `emoray ingest` made.", parser=here)],
     out: Annotated[
         str, typer.Option(help="Where the emotion model goes, a .json; a .png beside it.", **ANYWHERE)
     ],
@@ -100,7 +111,7 @@ def cluster(
 
 @app.command()
 def train(
-    corpus: Annotated[Path, typer.Argument(help="A corpus that `emoray ingest` made.", **HERE)],
+    corpus: Annotated[Path, typer.Argument(help="A corpus that `emoray ingest` made.", parser=here)],
     emotion: Annotated[Path, typer.Option(help="An emotion model that `emoray cluster` made.", **HERE)],
     out: Annotated[Path, typer.Option(help="The run folder; it becomes a checkpoint.", **HERE)],
     preset: Annotated[Preset, typer.Option(help="Which network.")] = "expressive",
@@ -173,9 +184,9 @@ def train(
 @app.command()
 def evaluate(
     checkpoint: Annotated[
-        Path, typer.Argument(help="Checkpoint folder, pretrained or baseline.", **CHECKPOINT)
+        Path, typer.Argument(help="Checkpoint folder, pretrained or baseline.", parser=checkpoint_here)
     ],
-    corpus: Annotated[Path, typer.Argument(help="A corpus that `emoray ingest` made.", **HERE)],
+    corpus: Annotated[Path, typer.Argument(help="A corpus that `emoray ingest` made.", parser=here)],
     split: Annotated[Split, typer.Option(help="Which pieces.")] = "test",
     as_json: Annotated[str | None, typer.Option("--json", help="Write the figures here.", **ANYWHERE)] = None,
     everything: Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from emoray.cli.shared import HERE, app, say
+from emoray.cli.shared import HERE, app, here, say
 
 weights = typer.Typer(help="The emotion weights of DeepFace.", no_args_is_help=True)
 app.add_typer(weights, name="weights")
@@ -42,7 +42,7 @@ def weights_fetch(
 
 @weights.command("import")
 def weights_import(
-    source: Annotated[Path, typer.Argument(help="An .onnx file from elsewhere.", **HERE)],
+    source: Annotated[Path, typer.Argument(help="An .onnx file from elsewhere.", parser=here)],
     to: Annotated[Path | None, typer.Option(help="Home folder of DeepFace.", **HERE)] = None,
     sha256: Annotated[str | None, typer.Option(help="Refuse any other file.")] = None,
 ) -> None:

@@ -17,6 +17,7 @@ from emoray.cli.shared import (
     Faces,
     GuidanceMode,
     Local,
+    anywhere,
     app,
     beside,
     complain,
@@ -71,7 +72,7 @@ def _text_or_file(text: str) -> str:
 
 @app.command()
 def render(
-    midi: Annotated[str, typer.Argument(help="A .mid file.", **ANYWHERE)],
+    midi: Annotated[str, typer.Argument(help="A .mid file.", parser=anywhere)],
     wav: Annotated[str | None, typer.Option(help="Sound, stereo, 44.1 kHz.", **ANYWHERE)] = None,
     png: Annotated[str | None, typer.Option(help="Piano roll.", **ANYWHERE)] = None,
     seed_notes: Annotated[int, typer.Option(min=0, help="Colour the first so many as the seed.")] = 0,
@@ -94,7 +95,7 @@ def render(
 
 @app.command()
 def emotion(
-    files: Annotated[list[str], typer.Argument(help="Music or pictures.", **ANYWHERE)],
+    files: Annotated[list[str], typer.Argument(help="Music or pictures.", parser=anywhere)],
     as_json: Annotated[
         bool, typer.Option("--json", help="One object a line, with all the evidence.")
     ] = False,

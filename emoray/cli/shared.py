@@ -3,9 +3,9 @@
 Conventions
 -----------
 A file that a command reads or writes as a whole may be a URI (``s3://``, ``gs://``, ``file://``): its option
-has the settings ``ANYWHERE``. A folder that workers share, or that another library opens, is a path on this
-machine: its option has the settings ``HERE``, which refuse a URI in one sentence before any work. No option
-has a bare path.
+has the settings ``ANYWHERE``, its argument the parser ``anywhere``. A folder that workers share, or that
+another library opens, is a path on this machine: its option has the settings ``HERE``, its argument the
+parser ``here``, which refuse a URI in one sentence before any work. Neither has a bare path.
 """
 
 from __future__ import annotations

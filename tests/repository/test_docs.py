@@ -45,6 +45,13 @@ def test_the_readme_is_short():
     assert len(README.read_text().splitlines()) <= 120
 
 
+def test_the_readme_leads_to_small_sounds():
+    sounds = re.findall(r"\]\((\S+\.mp3)\)", README.read_text())
+    assert len(sounds) == 2
+    for sound in sounds:
+        assert 10_000 < (ROOT / sound).stat().st_size < 200_000
+
+
 def test_the_index_leads_to_every_document():
     """From docs/README.md in at most two steps; a folder with a README of its own is one step."""
     index = ROOT / "docs" / "README.md"
