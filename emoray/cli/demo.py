@@ -14,7 +14,8 @@ from emoray.errors import ConfigError
 
 MARK = ".emoray-demo"
 """A folder with this file in it is a demo's, and the next demo may replace it."""
-EPOCHS, EPOCH_WINDOWS = 3, 2_000
+PRESET, EPOCHS, EPOCH_WINDOWS = "baseline", 3, 2_000
+"""Of the training; an epoch of this preset takes seconds, one of the expressive preset minutes."""
 
 
 @app.command()
@@ -30,13 +31,13 @@ def demo(
     say("2. Ingest")
     ingest(files.midi, out=out / "corpus", metadata=files.metadata, local=True)
     say("3. Emotion clusters")
-    cluster(out / "corpus", out=str(out / "emotion.json"), labels=files.labels, local=True)
+    cluster(out / "corpus", out=str(out / "emotion.json"), preset=PRESET, labels=files.labels, local=True)
     say(f"4. Train: {EPOCHS} short epochs of the small network, to see it work; the shipped one composes")
     train(
         out / "corpus",
         emotion=out / "emotion.json",
         out=out / "run",
-        preset="baseline",  # its epochs take seconds; one of the expressive network's takes minutes
+        preset=PRESET,
         epochs=EPOCHS,
         epoch_windows=EPOCH_WINDOWS,
         local=True,
